@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from blumfeld.broker.dispatch import Peer
     from blumfeld.cluster.controller_channel import ControllerChannel
     from blumfeld.cluster.image.image import MetadataImage
     from blumfeld.cluster.replicas import ReplicaManager
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 _Response = TypeVar("_Response")
 Reply: TypeAlias = _Response | Awaitable[_Response]
-"""A handler's answer: the response itself, or an awaitable of it where it has to wait."""
+"""A handler's answer: the response itself, or an awaitable of it where it has to wait.
+
+Where the connection breaks, the awaitable is cancelled: whoever completes it later looks whether it is done. (A handler
+returns None, and nothing else, where Kafka sends no reply: Produce with acks=0.)"""
 
 
 @dataclass(slots=True)
@@ -42,14 +46,17 @@ class Broker:
 
 @dataclass(slots=True)
 class Context:
-    """One request's surroundings: header, connection and the address that the client dialled."""
+    """One request's surroundings: its header, and the connection that it came by."""
 
     header: RequestHeader
-    connection_id: int
-    listener: str
-    client_host: str
-    local_host: str
-    local_port: int
+    peer: Peer
+
+    @classmethod
+    def without_header(cls, peer: Peer, key: int, version: int) -> Context:
+        """For a request whose header can't be decoded: ApiVersions of a version that is not known here."""
+        from blumfeld.protocol.messages.header import RequestHeader
+
+        return cls(RequestHeader(request_api_key=key, request_api_version=version), peer)
 
     @property
     def api_version(self) -> int:
@@ -58,3 +65,24 @@ class Context:
     @property
     def client_id(self) -> str:
         return self.header.client_id or ""
+
+    @property
+    def client_host(self) -> str:
+        return self.peer.host
+
+    @property
+    def connection_id(self) -> int:
+        return self.peer.connection_id
+
+    @property
+    def listener(self) -> str:
+        return self.peer.listener
+
+    @property
+    def local_host(self) -> str:
+        """The address that the client dialled."""
+        return self.peer.local_host
+
+    @property
+    def local_port(self) -> int:
+        return self.peer.local_port

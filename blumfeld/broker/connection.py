@@ -1,0 +1,271 @@
+"""One client connection: frames in, replies out, in order.
+
+Owns the receive state of one socket, the queue of requests that arrived and the queue of replies that are due. Knows
+nothing of what a request means: `Dispatcher.start` says that.
+
+Invariants:
+- Replies leave in the order of their requests.
+- A request starts only when those before it have been answered; produce requests alone may start while earlier
+  produce requests still wait for replication. (Apache Kafka handles one request of a connection at a time.)
+- A frame over the limit closes the connection before its body is read; memory for a frame grows with the bytes that
+  have arrived, never with the length that was claimed.
+- While replies are not taken by the peer, or requests wait for their turn, nothing more is read.
+
+Small frames are cut from a receive buffer that all connections of a listener share; a frame that did not arrive
+whole is received straight into a buffer of its own, from which its records go to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from blumfeld.broker.dispatch import Started
+from blumfeld.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from blumfeld.broker.dispatch import Peer
+    from blumfeld.broker.listener import Listener
+    from blumfeld.protocol.primitives import Buffer
+
+_log = logging.getLogger(__name__)
+
+SIZE_BYTES = 4
+SMALLEST_FRAME_BYTES = 8  # api key, api version, correlation id
+FIRST_ALLOCATION_BYTES = 1 << 20
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The asyncio protocol of one accepted socket."""
+
+    __slots__ = (
+        "_arrived",
+        "_expected",
+        "_filled",
+        "_frame",
+        "_last_activity",
+        "_listener",
+        "_partial",
+        "_peer",
+        "_reading",
+        "_replies",
+        "_transport",
+        "_writable",
+        "closing",
+    )
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._peer: Peer
+        self._frame: bytearray | None = None  # the frame being received into its own buffer
+        self._filled = 0
+        self._expected = 0
+        self._partial = b""  # up to three bytes of a size prefix
+        self._arrived: deque[bytearray] = deque()
+        self._replies: deque[Started] = deque()
+        self._writable = True
+        self._reading = True
+        self._last_activity = 0.0
+        self.closing = False
+
+    # --- the socket's side -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = self._listener.admit(self, transport)
+        if peer is None:
+            self.close()
+            return
+        self._peer = peer
+        self._last_activity = self._listener.monotonic()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        frame = self._frame
+        if frame is None:
+            return self._listener.receive_view
+        if self._filled == len(frame):
+            frame.extend(bytes(min(len(frame), self._expected - len(frame))))
+        return memoryview(frame)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._last_activity = self._listener.monotonic()
+        frame = self._frame
+        if frame is None:
+            self._cut(self._listener.receive_view[:nbytes])
+        else:
+            self._filled += nbytes
+            if self._filled < self._expected:
+                return
+            self._frame = None
+            self._arrived.append(frame)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        self._listener.forget(self)
+        self._arrived.clear()
+        replies, self._replies = self._replies, deque()
+        for started in replies:
+            started.abandon()
+        self._frame = None
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._advance()
+
+    # --- what the listener asks --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close once the replies already handed to the transport are written."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is still unwritten."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """A reply is still owed."""
+        return bool(self._replies or self._arrived)
+
+    @property
+    def peer(self) -> Peer | None:
+        return getattr(self, "_peer", None)
+
+    def is_idle_since(self, instant: float) -> bool:
+        return self._last_activity < instant and not self.is_waiting
+
+    # --- frames ------------------------------------------------------------------------------------------------
+
+    def _cut(self, received: memoryview) -> None:
+        """Cut whole frames; start a buffer of its own for one that is not complete."""
+        if self._partial:
+            received = memoryview(self._partial + bytes(received))
+            self._partial = b""
+        position, end = 0, len(received)
+        while end - position >= SIZE_BYTES:
+            size = int.from_bytes(received[position : position + SIZE_BYTES], "big", signed=True)
+            if not SMALLEST_FRAME_BYTES <= size <= self._listener.max_frame_bytes:
+                self._refuse_frame(size)
+                return
+            position += SIZE_BYTES
+            if end - position < size:
+                self._begin_own_buffer(size, received[position:end])
+                return
+            self._arrived.append(bytearray(received[position : position + size]))
+            position += size
+        self._partial = bytes(received[position:end])
+
+    def _begin_own_buffer(self, size: int, first: memoryview) -> None:
+        frame = bytearray(min(size, FIRST_ALLOCATION_BYTES))
+        frame[: len(first)] = first
+        self._frame = frame
+        self._filled = len(first)
+        self._expected = size
+
+    def _refuse_frame(self, size: int) -> None:
+        self._listener.complaints.add(
+            "frame size",
+            "closing connection from %s: a request of %d bytes is outside %d..%d (socket.request.max.bytes)",
+            self._peer.host,
+            size,
+            SMALLEST_FRAME_BYTES,
+            self._listener.max_frame_bytes,
+        )
+        self.close()
+
+    # --- requests and replies ----------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Start requests while their turn has come, write replies while they are due, then read on or not."""
+        while self._arrived and self._writable and not self.closing and self._may_start():
+            self._start(self._arrived.popleft())
+            if self._replies and self._replies[0].is_done:
+                self._write_due()
+        self._read_on()
+
+    def _may_start(self) -> bool:
+        waiting = self._replies
+        if not waiting:
+            return True
+        return (
+            len(waiting) < self._listener.max_pipelined
+            and waiting[-1].lets_others_start
+            and self._listener.dispatcher.may_overtake(self._arrived[0])
+        )
+
+    def _start(self, frame: bytearray) -> None:
+        try:
+            started = self._listener.dispatcher.start(self._peer, frame)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        except Exception:  # a defect of ours: this connection ends, the others go on
+            self._fail()
+            return
+        if started is None:
+            return
+        self._replies.append(started)
+        if not started.is_done:
+            started.when_done(self._completed)
+
+    def _completed(self) -> None:
+        if self.closing:
+            return
+        self._write_due()
+        self._advance()
+
+    def _write_due(self) -> None:
+        parts: list[Buffer] = []
+        replies = self._replies
+        while replies and replies[0].is_done:
+            try:
+                parts += replies.popleft().take()
+            except ProtocolError as error:
+                self._refuse(error)
+                break
+            except Exception:
+                self._fail()
+                break
+        if parts and self._transport is not None:
+            self._transport.writelines(parts)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        self._listener.complaints.add(
+            "bad request", "closing connection from %s: %s", self._peer.host, str(error)[:300]
+        )
+        self.close()
+
+    def _fail(self) -> None:
+        self._listener.complaints.add(
+            "failed request", "closing connection from %s: request failed", self._peer.host, exc_info=True
+        )
+        self.close()
+
+    def _read_on(self) -> None:
+        transport = self._transport
+        if transport is None or self.closing:
+            return
+        wanted = self._writable and not self._arrived
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()

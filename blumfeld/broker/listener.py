@@ -1,0 +1,121 @@
+"""A listening address and its connections: admission, limits, idle sweep, graceful stop.
+
+Owns the set of open connections of one listener and the receive buffer that they share (a read and its handling are
+one turn of the loop, so one buffer is enough). Knows no API.
+
+Limits (options): `socket.request.max.bytes`, `max.connections`, `max.connections.per.ip`, `connections.max.idle.ms`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from blumfeld.broker.complaints import Complaints
+from blumfeld.broker.connection import Connection
+from blumfeld.broker.dispatch import Dispatcher, Peer
+
+if TYPE_CHECKING:
+    from blumfeld.config.sources import Config
+    from blumfeld.env.environment import Env
+    from blumfeld.env.net import Listener as Socket
+
+RECEIVE_BUFFER_BYTES = 64 << 10
+WRITE_BUFFER_HIGH_BYTES = 1 << 20
+IDLE_SWEEPS_PER_INTERVAL = 4
+
+
+class Listener:
+    """One listener of a node, serving what its dispatcher serves."""
+
+    max_pipelined = 1000
+    """Produce requests of one connection that may wait for replication at once."""
+
+    def __init__(self, name: str, env: Env, config: Config, dispatcher: Dispatcher) -> None:
+        self.name = name
+        self.dispatcher = dispatcher
+        self.complaints = Complaints(env.clock)
+        self.max_frame_bytes = config.int("socket.request.max.bytes")
+        self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.monotonic = env.clock.monotonic
+        self._env = env
+        self._max_connections = config.int("max.connections")
+        self._max_per_host = config.int("max.connections.per.ip")
+        self._max_idle_s = config.int("connections.max.idle.ms") / 1000
+        self._connections: set[Connection] = set()
+        self._per_host: Counter[str] = Counter()
+        self._next_id = 0
+        self._socket: Socket | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        assert self._socket is not None, "listener not started"
+        return self._socket.port
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    async def start(self, host: str, port: int) -> None:
+        """Bind and accept. `port` 0 takes a free one. Raises OSError where the address can't be had."""
+        self._socket = await self._env.network.listen(host, port, lambda: Connection(self))
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Accept no more, give waiting requests `grace_s` seconds, then close everything."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        if self._socket is not None:
+            await self._socket.close()
+        deadline = self.monotonic() + grace_s
+        while any(c.is_waiting for c in self._connections) and self.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self._connections):
+            connection.close()
+        await asyncio.sleep(0)
+
+    def cut_all(self) -> None:
+        """Drop every connection at once."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> Peer | None:
+        """Register a new connection, or None where a limit is reached."""
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH_BYTES)
+        remote = transport.get_extra_info("peername") or ("", 0)
+        local = transport.get_extra_info("sockname") or ("", 0)
+        host = str(remote[0])
+        if len(self._connections) >= self._max_connections or self._per_host[host] >= self._max_per_host:
+            limit = "max.connections" if len(self._connections) >= self._max_connections else "max.connections.per.ip"
+            self.complaints.add("too many connections", "refusing connection from %s: %s reached", host, limit)
+            return None
+        self._next_id += 1
+        self._connections.add(connection)
+        self._per_host[host] += 1
+        if self._sweep is None and self._max_idle_s > 0:
+            self._schedule_sweep()
+        return Peer(self._next_id, self.name, host, str(local[0]), int(local[1]))
+
+    def forget(self, connection: Connection) -> None:
+        """A connection ended."""
+        if connection in self._connections:
+            self._connections.discard(connection)
+            host = connection.peer.host if connection.peer else ""
+            self._per_host[host] -= 1
+            if self._per_host[host] <= 0:
+                del self._per_host[host]
+
+    def _schedule_sweep(self) -> None:
+        delay_s = self._max_idle_s / IDLE_SWEEPS_PER_INTERVAL
+        self._sweep = asyncio.get_running_loop().call_later(delay_s, self._close_idle)
+
+    def _close_idle(self) -> None:
+        self._sweep = None
+        oldest = self.monotonic() - self._max_idle_s
+        for connection in [c for c in self._connections if c.is_idle_since(oldest)]:
+            connection.close()
+        if self._connections:
+            self._schedule_sweep()
