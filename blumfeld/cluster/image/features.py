@@ -1,0 +1,61 @@
+"""Finalized feature levels, and what each metadata.version means for the records we write.
+
+Owns the table from metadata.version to record version. Must never know of brokers. `metadata.version` is a feature like any
+other; level 0 means that a feature is off, and off features are not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from blumfeld.protocol.messages.metadata_log import FeatureLevelRecord, ZkMigrationStateRecord
+from blumfeld.protocol.schema import Record
+
+METADATA_VERSION: Final = "metadata.version"
+KRAFT_VERSION: Final = "kraft.version"
+
+MINIMUM_METADATA_VERSION: Final = 7
+LATEST_METADATA_VERSION: Final = 25
+"""4.0-IV3: the level this project writes at, and the highest it claims."""
+
+
+class FeaturesImage(NamedTuple):
+    """Finalized levels by feature name; `zk_migration_state` only so that a record is not lost."""
+
+    levels: Mapping[str, int] = {}  # noqa: RUF012  (never written)
+    zk_migration_state: int = 0
+
+    def level(self, name: str) -> int:
+        return self.levels.get(name, 0)
+
+    @property
+    def metadata_version(self) -> int:
+        return self.levels.get(METADATA_VERSION, LATEST_METADATA_VERSION)
+
+    def to_records(self) -> Iterator[Record]:
+        if METADATA_VERSION in self.levels:
+            yield FeatureLevelRecord(name=METADATA_VERSION, feature_level=self.levels[METADATA_VERSION])
+        for name, level in self.levels.items():
+            if name != METADATA_VERSION:
+                yield FeatureLevelRecord(name=name, feature_level=level)
+        if self.zk_migration_state:
+            yield ZkMigrationStateRecord(zk_migration_state=self.zk_migration_state)
+
+
+class FeaturesDelta:
+    """Replays feature levels over `image`. `changed` maps a feature to its new level."""
+
+    __slots__ = ("changed", "image", "zk_migration_state")
+
+    def __init__(self, image: FeaturesImage) -> None:
+        self.image = image
+        self.changed: dict[str, int] = {}
+        self.zk_migration_state = image.zk_migration_state
+
+    def replay_feature_level(self, record: FeatureLevelRecord) -> None:
+        self.changed[record.name] = record.feature_level
+
+    def apply(self) -> FeaturesImage:
+        levels = {**self.image.levels, **self.changed}
+        return FeaturesImage({name: level for name, level in levels.items() if level}, self.zk_migration_state)
