@@ -89,8 +89,14 @@ class Listener:
         local = transport.get_extra_info("sockname") or ("", 0)
         host = str(remote[0])
         if len(self._connections) >= self._max_connections or self._per_host[host] >= self._max_per_host:
-            limit = "max.connections" if len(self._connections) >= self._max_connections else "max.connections.per.ip"
-            self.complaints.add("too many connections", "refusing connection from %s: %s reached", host, limit)
+            limit = (
+                "max.connections"
+                if len(self._connections) >= self._max_connections
+                else "max.connections.per.ip"
+            )
+            self.complaints.add(
+                "too many connections", "refusing connection from %s: %s reached", host, limit
+            )
             return None
         self._next_id += 1
         self._connections.add(connection)

@@ -68,7 +68,9 @@ class BrokerProcess:
         """What the ready file says once it is there. Raises StartFailed where the child ended before."""
         ready = Ready.read(self._ready_file)
         if ready is None and not self.is_running:
-            raise StartFailed(f"blumfeld {' '.join(self._arguments)} ended with {self.exit_code}:\n{self.tail()}")
+            raise StartFailed(
+                f"blumfeld {' '.join(self._arguments)} ended with {self.exit_code}:\n{self.tail()}"
+            )
         return ready
 
     def wait_ready(self, timeout_s: float) -> Ready:
