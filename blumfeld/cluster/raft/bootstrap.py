@@ -1,0 +1,18 @@
+"""What a formatted controller directory starts from: checkpoint 0-0 with kraft.version 1 and the voter set.
+
+Owns the making of that one file. The first leader writes its contents into the log again, beside its LeaderChange, since
+observers never receive this checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blumfeld.cluster.raft.voters import VoterSet
+    from blumfeld.env.disk import Disk
+
+
+def write_bootstrap_checkpoint(disk: Disk, directory: str, voters: VoterSet, *, now_ms: int) -> None:
+    """Write `00000000000000000000-0000000000.checkpoint` into `directory` (of `__cluster_metadata-0`; made if missing)."""
+    raise NotImplementedError
