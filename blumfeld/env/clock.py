@@ -1,7 +1,7 @@
 """Time: the wall clock that records carry, and the monotonic clock that timers use.
 
-Owns the two readings and nothing else: no timers, no sleeping (those belong to the event loop). Invariant: `monotonic()`
-never goes back; `time_ms()` may, as wall clocks do.
+Owns the two readings and nothing else: no timers, no sleeping (those belong to the event loop). Invariant:
+`monotonic()` never goes back; `time_ms()` may, as wall clocks do.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ManualClock:
 
 
 class AdjustableClock:
-    """A running clock with an offset that can be moved forward: the clock of a broker whose test owns time."""
+    """A running clock that can jump forward: the clock of a broker whose test owns time."""
 
     __slots__ = ("_base", "_offset_ms")
 

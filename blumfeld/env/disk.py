@@ -1,11 +1,13 @@
 """The disk: files and directories behind two small Protocols, and the real ones.
 
-Owns all file access of the package. Knows nothing of logs and their formats. Files are sequences of bytes addressed by
-position; there is no shared cursor, so a reader needs no lock against the one writer. Errors are `OSError` with their
-usual errno: ENOENT, EEXIST, ENOSPC, EIO …, on every disk alike; a lock that another process holds is `DiskBusy`.
+Owns all file access of the package. Knows nothing of logs and their formats. Files are sequences of bytes
+addressed by position; there is no shared cursor, so a reader needs no lock against the one writer. Errors are
+`OSError` with their usual errno: ENOENT, EEXIST, ENOSPC, EIO …, on every disk alike; a lock that another
+process holds is `DiskBusy`.
 
-Invariants: an `append` either wrote everything or left the size as it was; nothing is durable before `sync()` (contents
-and size of the file) and `sync_directory()` (that a name exists, is gone, or is another's) returned.
+Invariants: an `append` either wrote everything or left the size as it was; nothing is durable before `sync()`
+(contents and size of the file) and `sync_directory()` (that a name exists, is gone, or is another's)
+returned.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from blumfeld.env import paths
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-class DiskBusy(OSError):  # noqa: N818: named for what the user has to know
+class DiskBusy(OSError):  # noqa: N818 - named for what the user has to know
     """Another process holds the lock."""
 
 
@@ -56,11 +58,11 @@ class File(Protocol):
         ...
 
     def preallocate(self, size: int) -> None:
-        """Grow the file to `size` bytes with zeros that take no room until written (a hole); never shrinks it."""
+        """Grow the file to `size` bytes with zeros that take no room until written; never shrinks it."""
         ...
 
     def sync(self) -> None:
-        """Return when contents and size would survive a power cut. Waits for the device: call it in a thread."""
+        """Return when contents and size would survive a power cut. Waits for the device: use a thread."""
         ...
 
     def close(self) -> None:
@@ -146,7 +148,7 @@ class Disk(Protocol):
 
 
 def write_file_atomically(disk: Disk, path: str, data: Buffer, sync: bool) -> None:
-    """`Disk.write_file_atomically` in terms of the other methods: `path.tmp`, sync, rename, directory sync."""
+    """`Disk.write_file_atomically` in terms of the other methods."""
     temporary = path + ".tmp"
     file = disk.open(temporary, create=True)
     try:

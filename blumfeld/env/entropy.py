@@ -1,7 +1,8 @@
 """Chance: identifiers, jitter and choices.
 
-Owns the source of randomness; knows nothing of what it is used for. Invariant: `uuid()` is never one that Kafka reserves
-(the first hundred, and those whose text begins with a dash, which command lines would take for an option).
+Owns the source of randomness; knows nothing of what it is used for. Invariant: `uuid()` is never one that
+Kafka reserves (the first hundred, and those whose text begins with a dash, which command lines would take for
+an option).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _VERSION_BYTE, _VARIANT_BYTE = 6, 8
 class Entropy(Protocol):
     """A source of randomness."""
 
-    def bytes(self, size: int) -> bytes:
-        """`size` random bytes."""
+    def token(self, size: int) -> bytes:
+        """`size` random bytes, fit for secrets where the source is."""
         ...
 
     def uuid(self) -> bytes:
@@ -62,7 +63,7 @@ class SystemEntropy:
 
     __slots__ = ()
 
-    def bytes(self, size: int) -> bytes:
+    def token(self, size: int) -> bytes:
         return os.urandom(size)
 
     def uuid(self) -> bytes:
@@ -96,9 +97,9 @@ class SeededEntropy:
     def __init__(self, seed: int) -> None:
         from random import Random
 
-        self._random: Random = Random(seed)
+        self._random: Random = Random(seed)  # noqa: S311 - repeatable on purpose
 
-    def bytes(self, size: int) -> bytes:
+    def token(self, size: int) -> bytes:
         return self._random.randbytes(size)
 
     def uuid(self) -> bytes:

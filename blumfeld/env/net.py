@@ -1,13 +1,14 @@
 """The network: listening and connecting, thin over the running event loop.
 
-Owns sockets until a transport has them. Knows no bytes of any protocol. Connecting distinguishes a peer that refused
-(`ConnectionRefusedError`: nobody listens there) from one that did not answer in time (`TimeoutError`); whatever else went
-wrong is another `OSError`.
+Owns sockets until a transport has them. Knows no bytes of any protocol. Connecting distinguishes a peer that
+refused (`ConnectionRefusedError`: nobody listens there) from one that did not answer in time
+(`TimeoutError`); whatever else went wrong is another `OSError`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -54,11 +55,11 @@ class Network(Protocol):
         host: str,
         port: int,
         protocol_factory: Callable[[], P],
-        timeout: float,  # noqa: ASYNC109: part of the contract: refusals and timeouts are told apart here
+        timeout: float,  # noqa: ASYNC109 - refusals and timeouts are told apart here
         *,
         tls: SSLContext | None = None,
     ) -> tuple[asyncio.Transport, P]:
-        """Connect within `timeout` seconds, or raise ConnectionRefusedError, TimeoutError or another OSError."""
+        """Connect within `timeout` seconds; else ConnectionRefusedError, TimeoutError or another OSError."""
         ...
 
 
@@ -93,8 +94,9 @@ class RealNetwork:
     ) -> Listener:
         loop = asyncio.get_running_loop()
         if not host and port == 0:
-            # Any free port on all interfaces: one socket for both families would be asked for twice and get two ports.
-            host = "0.0.0.0"  # noqa: S104: all interfaces is what an empty host means
+            # Any free port on all interfaces: one socket for both families would be asked for twice and get
+            # two ports.
+            host = "0.0.0.0"  # noqa: S104 - all interfaces is what an empty host means
         server = await loop.create_server(protocol_factory, host or None, port, backlog=backlog, ssl=tls)
         return RealListener(host, server)
 
@@ -118,20 +120,10 @@ class RealNetwork:
 
 
 def _told_apart(error: OSError, host: str, port: int) -> OSError:
-    """A refusal stays a refusal where a name has several addresses and the loop reports them as one plain error."""
-    if isinstance(error, ConnectionRefusedError):
+    """A refusal stays one where a name has several addresses and the loop reports a plain OSError."""
+    if error.errno is not None:
         return error
-    text = str(error)
-    if error.errno is None and "Multiple exceptions" in text and text.count("Connect call failed") > 0:
-        codes = [part for part in text.split("[Errno ")[1:]]
-        refused = ConnectionRefusedError(f"{host}:{port} refused the connection")
-        if codes and all(code.startswith(f"{refused_code()}]") for code in codes):
-            return refused
+    codes = [part.partition("]")[0] for part in str(error).split("[Errno ")[1:]]
+    if codes and all(code == str(errno.ECONNREFUSED) for code in codes):
+        return ConnectionRefusedError(errno.ECONNREFUSED, f"{host}:{port} refused the connection")
     return error
-
-
-def refused_code() -> int:
-    """The errno of a refused connection on this platform."""
-    import errno
-
-    return errno.ECONNREFUSED

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def join(parent: str, *names: str) -> str:
-    """`parent` and the names below it, joined by slashes; an empty parent stands for the current directory."""
+    """`parent` and the names below it, joined by slashes; an empty parent is the current directory."""
     path = "/".join(name for name in (parent.rstrip("/"), *names) if name)
     return "/" + path if parent.startswith("/") and not parent.strip("/") else path
 
