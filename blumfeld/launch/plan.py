@@ -1,0 +1,162 @@
+"""What `up` is about to run: the nodes of one cluster, their ports, identities and directories.
+
+Owns the file that keeps this between starts (`DIR/cluster.json`), so that the same directory starts the same cluster:
+same cluster id, same directory ids, same ports. Broker *i* (1…N) listens on port P+i−1, or a free port each for P = 0,
+and keeps its files in DIR/*i*. Every node is broker and controller at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blumfeld.env.entropy import SystemEntropy
+from blumfeld.launch.ports import free_port
+from blumfeld.protocol.primitives import uuid_from_text, uuid_to_text
+
+PLAN_FILE = "cluster.json"
+LOOPBACK = "127.0.0.1"
+
+
+class PlanError(ValueError):
+    """The plan asked for contradicts the directory, or itself. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node."""
+
+    id: int
+    host: str
+    port: int
+    controller_port: int
+    directory_id: bytes
+    directory: str | None
+    """Where its logs are; None: in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One cluster."""
+
+    cluster_id: str
+    profile: str
+    settings: tuple[str, ...]
+    """`name=value` for every node, as given by `--set`."""
+    nodes: tuple[NodePlan, ...]
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        brokers: int | None = None,
+        port: int = 0,
+        data: str | None = None,
+        host: str = LOOPBACK,
+        profile: str = "dev",
+        settings: tuple[str, ...] = (),
+    ) -> Plan:
+        """A new plan, or the one that `data` keeps with this call's profile and settings.
+
+        Raises PlanError where `data` keeps a cluster of another size, OSError where no port is free.
+        """
+        if data is not None and os.path.exists(os.path.join(data, PLAN_FILE)):
+            kept = cls.load(os.path.join(data, PLAN_FILE))
+            if brokers is not None and brokers != len(kept.nodes):
+                raise PlanError(
+                    f"{data} holds a cluster of {len(kept.nodes)} broker(s), not {brokers}:"
+                    " leave --brokers out, or choose another --data"
+                )
+            nodes = kept.nodes if port == 0 else tuple(replace(n, port=port + n.id - 1) for n in kept.nodes)
+            return replace(kept, profile=profile, settings=settings, nodes=nodes)
+        entropy = SystemEntropy()
+        count = brokers or 1
+        taken: set[int] = {port + i for i in range(count)} if port else set()
+        nodes = []
+        for node_id in range(1, count + 1):
+            client_port = port + node_id - 1 if port else _take(host, taken)
+            directory = None if data is None else os.path.join(os.path.abspath(data), str(node_id))
+            nodes.append(
+                NodePlan(node_id, host, client_port, _take(LOOPBACK, taken), entropy.uuid(), directory)
+            )
+        return cls(uuid_to_text(entropy.uuid()), profile, settings, tuple(nodes))
+
+    @classmethod
+    def load(cls, path: str) -> Plan:
+        """Read a plan file."""
+        with open(path, encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)
+        home = os.path.dirname(os.path.abspath(path))
+        nodes = tuple(
+            NodePlan(
+                id=node["id"],
+                host=node["host"],
+                port=node["port"],
+                controller_port=node["controller_port"],
+                directory_id=uuid_from_text(node["directory_id"]),
+                directory=os.path.join(home, str(node["id"])) if found["durable"] else None,
+            )
+            for node in found["nodes"]
+        )
+        return cls(found["cluster_id"], found["profile"], tuple(found["settings"]), nodes)
+
+    def save(self, path: str) -> None:
+        """Write the plan file, complete or not at all."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        text = {
+            "cluster_id": self.cluster_id,
+            "profile": self.profile,
+            "settings": list(self.settings),
+            "durable": all(node.directory is not None for node in self.nodes),
+            "nodes": [
+                {
+                    "id": node.id,
+                    "host": node.host,
+                    "port": node.port,
+                    "controller_port": node.controller_port,
+                    "directory_id": uuid_to_text(node.directory_id),
+                }
+                for node in self.nodes
+            ],
+        }
+        partial = f"{path}.part"
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(text, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+    def node(self, node_id: int) -> NodePlan:
+        """The node of that id. Raises PlanError where there is none."""
+        for node in self.nodes:
+            if node.id == node_id:
+                return node
+        raise PlanError(f"there is no broker {node_id}: this cluster has 1 to {len(self.nodes)}")
+
+    def properties(self, node_id: int) -> dict[str, str]:
+        """The broker properties that this plan decides for one node."""
+        node = self.node(node_id)
+        factor = str(min(3, len(self.nodes)))
+        host = f"[{node.host}]" if ":" in node.host else node.host
+        listeners = f"PLAINTEXT://{host}:{node.port}"
+        if len(self.nodes) > 1:
+            listeners += f",CONTROLLER://{LOOPBACK}:{node.controller_port}"
+        return {
+            "node.id": str(node.id),
+            "process.roles": "broker,controller",
+            "listeners": listeners,
+            "controller.listener.names": "CONTROLLER",
+            "offsets.topic.replication.factor": factor,
+            "transaction.state.log.replication.factor": factor,
+            "default.replication.factor": factor,
+            **({} if node.directory is None else {"log.dirs": node.directory}),
+        }
+
+
+def _take(host: str, taken: set[int]) -> int:
+    port = free_port(host, taken)
+    taken.add(port)
+    return port
