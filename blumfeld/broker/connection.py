@@ -215,7 +215,7 @@ class Connection(asyncio.BufferedProtocol):
         except ProtocolError as error:
             self._refuse(error)
             return
-        except Exception:  # a defect of ours: this connection ends, the others go on
+        except Exception:  # noqa: BLE001  a defect of ours: this connection ends, the others go on
             self._fail()
             return
         if started is None:
@@ -239,7 +239,7 @@ class Connection(asyncio.BufferedProtocol):
             except ProtocolError as error:
                 self._refuse(error)
                 break
-            except Exception:
+            except Exception:  # noqa: BLE001  as above
                 self._fail()
                 break
         if parts and self._transport is not None:

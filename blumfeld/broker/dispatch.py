@@ -124,16 +124,13 @@ class Dispatcher:
         if not api.first_version <= version <= api.last_version:
             if key != ApiKey.API_VERSIONS:
                 raise ProtocolError(
-                    f"{api.key.name} version {version} is not served,"
-                    f" only {api.first_version} to {api.last_version}"
+                    f"{api.key.name} version {version} is not served, only {api.first_version} to {api.last_version}"
                 )
             return self._unsupported_api_versions(peer, frame, handler)
         header, body = decode_request_header(frame)
         request = request_type.decode(body, version)
         context = Context(header, peer)
-        return _begin(
-            handler(self._subject, context, request), version, header.correlation_id, key == ApiKey.PRODUCE
-        )
+        return _begin(handler(self._subject, context, request), version, header.correlation_id, key == ApiKey.PRODUCE)
 
     def _load(self, key: int) -> tuple[Api, type[Request], Handler]:
         api = self._table.get(key)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RECEIVE_BUFFER_BYTES = 64 << 10
 WRITE_BUFFER_HIGH_BYTES = 1 << 20
 IDLE_SWEEPS_PER_INTERVAL = 4
+DRAIN_POLL_S = 0.01
 
 
 class Listener:
@@ -69,13 +70,18 @@ class Listener:
         if self._sweep is not None:
             self._sweep.cancel()
         if self._socket is not None:
-            await self._socket.close()
-        deadline = self.monotonic() + grace_s
-        while any(c.is_waiting for c in self._connections) and self.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+            self._socket.close()
+        await self._drain(grace_s)
         for connection in list(self._connections):
             connection.close()
         await asyncio.sleep(0)
+
+    async def _drain(self, grace_s: float) -> None:
+        """Wait until no reply is owed, `grace_s` seconds at most."""
+        for _ in range(int(grace_s / DRAIN_POLL_S)):
+            if not any(connection.is_waiting for connection in self._connections):
+                return
+            await asyncio.sleep(DRAIN_POLL_S)
 
     def cut_all(self) -> None:
         """Drop every connection at once."""
@@ -89,14 +95,8 @@ class Listener:
         local = transport.get_extra_info("sockname") or ("", 0)
         host = str(remote[0])
         if len(self._connections) >= self._max_connections or self._per_host[host] >= self._max_per_host:
-            limit = (
-                "max.connections"
-                if len(self._connections) >= self._max_connections
-                else "max.connections.per.ip"
-            )
-            self.complaints.add(
-                "too many connections", "refusing connection from %s: %s reached", host, limit
-            )
+            limit = "max.connections" if len(self._connections) >= self._max_connections else "max.connections.per.ip"
+            self.complaints.add("too many connections", "refusing connection from %s: %s reached", host, limit)
             return None
         self._next_id += 1
         self._connections.add(connection)

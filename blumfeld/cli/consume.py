@@ -19,9 +19,7 @@ from blumfeld.client.consuming import EARLIEST, LATEST, Consumed, Consumer
 @click.option("--timestamp", type=int, help="From the first record at or after this time (ms since 1970).")
 @click.option("-p", "--partition", type=int, help="Only this partition.")
 @click.option("-n", "--count", type=int, help="Stop after so many records.")
-@click.option(
-    "-f", "--follow/--no-follow", default=None, help="Wait for more; default: only without --from-start."
-)
+@click.option("-f", "--follow/--no-follow", default=None, help="Wait for more; default: only without --from-start.")
 @click.option("--headers", "with_headers", is_flag=True, help="Show headers.")
 @click.option(
     "--format",

@@ -33,9 +33,7 @@ async def command(cluster: ClusterClient, topic: str, as_json: bool, all_configs
     )
     result = (await cluster.any_broker(request)).results[0]
     check(result.error_code, f"configs of {topic}", result.error_message)
-    configs = {
-        c.name: c.value for c in result.configs if all_configs or c.config_source == DYNAMIC_TOPIC_CONFIG
-    }
+    configs = {c.name: c.value for c in result.configs if all_configs or c.config_source == DYNAMIC_TOPIC_CONFIG}
     partitions = sorted(found.partitions, key=lambda p: p.partition_index)
     titles = ("partition", "leader", "epoch", "replicas", "isr")
     if as_json:

@@ -23,9 +23,7 @@ LINES_PER_BATCH = 500
 @click.option("--key-separator", metavar="TEXT", help="Each line is key, this text, value.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header; repeatable.")
 @click.option("-p", "--partition", type=int, help="Partition; by key (or in turn) if left out.")
-@click.option(
-    "--codec", type=click.Choice([c.name.lower() for c in Codec]), default="none", show_default=True
-)
+@click.option("--codec", type=click.Choice([c.name.lower() for c in Codec]), default="none", show_default=True)
 @click.option("--acks", type=click.Choice(["all", "1", "0"]), default="all", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing about what was produced.")
 @client_command

@@ -46,9 +46,7 @@ def client_command(function: Callable[..., Awaitable[None]]) -> Callable[..., No
         try:
             asyncio.run(session())
         except ClientError as error:
-            raise click.ClickException(
-                f"{error}\n(asked {bootstrap}; another cluster: --bootstrap)"
-            ) from error
+            raise click.ClickException(f"{error}\n(asked {bootstrap}; another cluster: --bootstrap)") from error
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:

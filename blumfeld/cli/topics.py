@@ -43,12 +43,8 @@ async def list_topics(cluster: ClusterClient, as_json: bool, internal: bool) -> 
 @command.command("create")
 @click.argument("name")
 @click.option("-p", "--partitions", default=-1, help="How many; the cluster's default if left out.")
-@click.option(
-    "-r", "--replication-factor", default=-1, help="Replicas of each; the cluster's default if left out."
-)
-@click.option(
-    "-c", "--config", "configs", multiple=True, metavar="NAME=VALUE", help="A topic config; repeatable."
-)
+@click.option("-r", "--replication-factor", default=-1, help="Replicas of each; the cluster's default if left out.")
+@click.option("-c", "--config", "configs", multiple=True, metavar="NAME=VALUE", help="A topic config; repeatable.")
 @client_command
 async def create(
     cluster: ClusterClient, name: str, partitions: int, replication_factor: int, configs: tuple[str, ...]

@@ -120,9 +120,7 @@ class ClusterClient:
             link = self._links[node_id] = self._link(*address)
         return await link.send(request, timeout_ms=timeout_ms, max_version=max_version)
 
-    async def metadata(
-        self, topics: Iterable[str] | None = None, *, create: bool = False
-    ) -> MetadataResponse:
+    async def metadata(self, topics: Iterable[str] | None = None, *, create: bool = False) -> MetadataResponse:
         """Cluster metadata: of all topics (None) or of those named. Errors of topics are left in the response."""
         wanted = None if topics is None else [MetadataRequest.Topic(name=name) for name in topics]
         request = MetadataRequest(topics=wanted, allow_auto_topic_creation=create)

@@ -174,9 +174,7 @@ def _open(
         ongoing |= {pid for pid, first in aborted if first <= batch.base_offset and pid == batch.producer_id}
         if batch.is_transactional and batch.producer_id in ongoing:
             aborted = {
-                (pid, first)
-                for pid, first in aborted
-                if not (pid == batch.producer_id and first <= batch.base_offset)
+                (pid, first) for pid, first in aborted if not (pid == batch.producer_id and first <= batch.base_offset)
             }
             continue
         for record in read_records(batch):

@@ -41,9 +41,7 @@ class Groups:
         metadata = await self._cluster.metadata([])
         listed = []
         for broker in metadata.brokers:
-            response = await self._cluster.broker(
-                broker.node_id, ListGroupsRequest(states_filter=[], types_filter=[])
-            )
+            response = await self._cluster.broker(broker.node_id, ListGroupsRequest(states_filter=[], types_filter=[]))
             check(response.error_code, f"listing groups of broker {broker.node_id}")
             listed += response.groups
         return listed

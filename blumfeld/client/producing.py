@@ -78,13 +78,9 @@ class Producer:
             data = ProduceRequest.TopicProduceData(
                 name=topic,
                 topic_id=found.topic_id,
-                partition_data=[
-                    ProduceRequest.TopicProduceData.PartitionProduceData(index=partition, records=batch)
-                ],
+                partition_data=[ProduceRequest.TopicProduceData.PartitionProduceData(index=partition, records=batch)],
             )
-            request = ProduceRequest(
-                transactional_id=None, acks=acks, timeout_ms=PRODUCE_TIMEOUT_MS, topic_data=[data]
-            )
+            request = ProduceRequest(transactional_id=None, acks=acks, timeout_ms=PRODUCE_TIMEOUT_MS, topic_data=[data])
             response = await self._cluster.broker(leader, request)
             result = response.responses[0].partition_responses[0]
             check(result.error_code, f"producing to {topic}-{partition}", result.error_message)

@@ -56,8 +56,10 @@ class BrokerProcess:
             os.remove(self._ready_file)
         with open(self.log_file, "ab") as log:
             self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", "blumfeld", *self._arguments]
-                + ["--ready-file", self._ready_file, "--stop-with-stdin"],
+                [
+                    *(sys.executable, "-m", "blumfeld", *self._arguments),
+                    *("--ready-file", self._ready_file, "--stop-with-stdin"),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -68,9 +70,7 @@ class BrokerProcess:
         """What the ready file says once it is there. Raises StartFailed where the child ended before."""
         ready = Ready.read(self._ready_file)
         if ready is None and not self.is_running:
-            raise StartFailed(
-                f"blumfeld {' '.join(self._arguments)} ended with {self.exit_code}:\n{self.tail()}"
-            )
+            raise StartFailed(f"blumfeld {' '.join(self._arguments)} ended with {self.exit_code}:\n{self.tail()}")
         return ready
 
     def wait_ready(self, timeout_s: float) -> Ready:

@@ -49,9 +49,7 @@ class Kafka:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blumfeld-testing", daemon=True)
         self._thread.start()
-        self._cluster = ClusterClient(
-            self._env, bootstrap_servers, client_id="blumfeld-testing", timeout_s=timeout_s
-        )
+        self._cluster = ClusterClient(self._env, bootstrap_servers, client_id="blumfeld-testing", timeout_s=timeout_s)
         self._producer = Producer(self._cluster)
 
     def close(self) -> None:
@@ -120,9 +118,7 @@ class Kafka:
         messages = [Message(value, key, pairs, timestamp, partition) for value in values]
         return self.produce_messages(topic, messages, acks=acks)
 
-    def produce_messages(
-        self, topic: str, messages: Sequence[Message], *, acks: int = -1
-    ) -> list[tuple[int, int]]:
+    def produce_messages(self, topic: str, messages: Sequence[Message], *, acks: int = -1) -> list[tuple[int, int]]:
         """Produce messages; returns (partition, offset) of each."""
         return self._run(self._producer.send(topic, messages, now_ms=self._env.clock.time_ms(), acks=acks))
 
@@ -177,10 +173,7 @@ class Kafka:
                 if error.code == ErrorCode.GROUP_ID_NOT_FOUND:
                     return False
                 raise
-            return (
-                found.group_state == "Stable"
-                and sum(bool(m.member_assignment) for m in found.members) >= members
-            )
+            return found.group_state == "Stable" and sum(bool(m.member_assignment) for m in found.members) >= members
 
         self.wait_until(assigned, f"group {group} has {members} assigned member(s)", timeout)
 

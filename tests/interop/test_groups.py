@@ -43,9 +43,7 @@ def group() -> str:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_each_partition_is_owned_by_exactly_one_member(
-    client: Client, topic: str, group: str, size: int
-) -> None:
+def test_each_partition_is_owned_by_exactly_one_member(client: Client, topic: str, group: str, size: int) -> None:
     members = [client.join(group, topic) for _ in range(size)]
     try:
         wait_for(lambda: owned_once(members, topic), "each partition is owned once")

@@ -18,9 +18,7 @@ def topic(durable_broker: Cluster) -> str:
 
 
 @pytest.mark.parametrize("acks", ["0", "1", "all"])
-def test_every_acks_setting_delivers_in_order(
-    client: Client, durable_broker: Cluster, topic: str, acks: str
-) -> None:
+def test_every_acks_setting_delivers_in_order(client: Client, durable_broker: Cluster, topic: str, acks: str) -> None:
     values = [f"{acks}-{n}".encode() for n in range(50)]
     placed = client.produce(topic, [Sent(value, partition=1) for value in values], acks=acks)
     if acks != "0":
@@ -61,9 +59,7 @@ def test_every_codec_comes_back_unchanged(client: Client, topic: str, codec: str
     assert [record.value for record in client.consume(topic, [2], 60)] == values
 
 
-def test_what_one_client_writes_every_other_reads(
-    durable_broker: Cluster, client: Client, topic: str
-) -> None:
+def test_what_one_client_writes_every_other_reads(durable_broker: Cluster, client: Client, topic: str) -> None:
     for codec in CODECS:
         client.produce(topic, [Sent(codec.encode() * 100, partition=0)], codec=codec)
     read = durable_broker.kafka.consume(topic, partition=0)

@@ -158,9 +158,7 @@ class Aio(Client):
             max_partition_fetch_bytes=4 << 20,
         )
 
-    def consume(
-        self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest"
-    ) -> list[Got]:
+    def consume(self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest") -> list[Got]:
         async def consume() -> list[Got]:
             consumer = self._consumer()
             await consumer.start()
@@ -227,9 +225,7 @@ class Aio(Client):
         return _loop().run(ask())
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
-        topic = NewTopic(
-            name, num_partitions=partitions, replication_factor=1, topic_configs=dict(config or {})
-        )
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, topic_configs=dict(config or {}))
         response = self._ask("create_topics", [topic])
         assert response.topic_errors[0][1] == 0, response
 

@@ -128,9 +128,7 @@ class Confluent(Client):
             }
         )
 
-    def consume(
-        self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest"
-    ) -> list[Got]:
+    def consume(self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest") -> list[Got]:
         places = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END}
         offset = places[start] if isinstance(start, str) else start
         consumer = self._consumer()
@@ -143,9 +141,7 @@ class Confluent(Client):
     def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         consumer = self._consumer()
         try:
-            found = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp_ms)], timeout=10)[
-                0
-            ]
+            found = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp_ms)], timeout=10)[0]
             return int(found.offset) if found.offset >= 0 else None
         finally:
             consumer.close()
@@ -194,9 +190,7 @@ class Confluent(Client):
         return len(self._admin().describe_consumer_groups([group])[group].result(20).members)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        found = (
-            self._admin().list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(20)
-        )
+        found = self._admin().list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(20)
         return {tp.partition: tp.offset for tp in found.topic_partitions if tp.topic == topic}
 
 

@@ -76,9 +76,7 @@ class Client(ABC):
         """Send in order, wait for all; (partition, offset) of each. Raises TooLarge."""
 
     @abstractmethod
-    def consume(
-        self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest"
-    ) -> list[Got]:
+    def consume(self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest") -> list[Got]:
         """Read `count` records without a group from "earliest", "latest" (returns none), or an offset."""
 
     @abstractmethod

@@ -100,9 +100,7 @@ class KafkaPython(Client):
             max_partition_fetch_bytes=4 << 20,
         )
 
-    def consume(
-        self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest"
-    ) -> list[Got]:
+    def consume(self, topic: str, partitions: Sequence[int], count: int, *, start: str | int = "earliest") -> list[Got]:
         consumer = self._consumer()
         try:
             assigned = [TopicPartition(topic, p) for p in partitions]
@@ -153,9 +151,7 @@ class KafkaPython(Client):
             admin.close()
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
-        topic = NewTopic(
-            name, num_partitions=partitions, replication_factor=1, topic_configs=dict(config or {})
-        )
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, topic_configs=dict(config or {}))
         self._ask("create_topics", [topic])
 
     def delete_topic(self, name: str) -> None:
@@ -168,9 +164,7 @@ class KafkaPython(Client):
         return len(self._ask("describe_topics", [topic])[0]["partitions"])
 
     def topic_config(self, topic: str) -> Mapping[str, Any]:
-        found = self._ask(
-            "describe_configs", [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all"
-        )
+        found = self._ask("describe_configs", [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
         return _flat_config(found, topic)
 
     def broker_ids(self) -> set[int]:

@@ -1,4 +1,7 @@
-"""A group member in a process of its own, to be killed: `python -m tests.interop.clients.victim CLIENT SERVERS GROUP TOPIC`."""
+"""A group member in a process of its own, to be killed.
+
+`python -m tests.interop.clients.victim CLIENT SERVERS GROUP TOPIC SESSION_TIMEOUT_MS`
+"""
 
 from __future__ import annotations
 
