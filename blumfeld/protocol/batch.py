@@ -20,10 +20,11 @@ from crc32c import crc32c
 from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.primitives import Buffer
 
-_HEADER: Final = Struct(">qiibIhiqqqhii")
+HEADER: Final = Struct(">qiibIhiqqqhii")
+"""The whole header, for those who walk many: base offset, length, epoch, magic, CRC, attributes, …"""
 _PREFIX: Final = Struct(">qi")
 
-HEADER_SIZE: Final = _HEADER.size
+HEADER_SIZE: Final = HEADER.size
 """Bytes before the records."""
 PREFIX_SIZE: Final = _PREFIX.size
 """Base offset and length field, which that length does not count."""
@@ -98,7 +99,7 @@ class RecordBatch:
                 self.producer_epoch,
                 self.base_sequence,
                 self.record_count,
-            ) = _HEADER.unpack_from(buffer, position)
+            ) = HEADER.unpack_from(buffer, position)
         except struct_error:
             raise _why_not_a_header(buffer, position) from None
         self.length = length = length + PREFIX_SIZE
