@@ -75,6 +75,19 @@ class RecordBatch:
         "record_count",
     )
 
+    buffer: Buffer
+    position: int
+    base_offset: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
     length: int
     """The whole batch in bytes, the 12 before the length field's count included."""
     base_timestamp: int

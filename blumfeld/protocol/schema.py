@@ -18,9 +18,9 @@ after its use, or in the module), `Array[…]` of either, and any of them `| Non
 is the field's default; `field(…)` says more.
 
 Defaults are Kafka's: zero, empty, or what the declaration says. `| None` alone does not make None the
-default (in Kafka's definitions it is "null" only where they say so). An array's default is a fresh list,
-a struct's a fresh struct. `__init__` takes every field by keyword and may omit each of them; the type
-checker wants those without a default.
+default (in Kafka's definitions it is "null" only where they say so). An array's default is a fresh list; a
+struct's is an instance shared by all, which refuses assignments: to change it, assign a new one. `__init__`
+takes every field by keyword and may omit each of them; the type checker wants those without a default.
 
 Invariants: creating a class is cheap (there are hundreds, and start-up is a feature): the metaclass only
 notes the annotations. The rest is worked out when the class is first constructed, decoded or encoded.
@@ -68,6 +68,7 @@ class StructMeta(type):
     _declared: dict[str, tuple[str, object]]
     _outer: StructMeta | None
     _fields: tuple[Field, ...] | None
+    _shared_default: Struct
 
     def __new__(
         mcs,
@@ -162,7 +163,7 @@ class Struct(metaclass=StructMeta):
             cls.__init__(self, **values)
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if not isinstance(other, Struct) or type(other)._declared is not type(self)._declared:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in _names(self))
 
@@ -208,7 +209,7 @@ class Message(Struct):
         try:
             decoder = cls._decoders[version]
         except KeyError:
-            from blumfeld.protocol.compile import make_decoder
+            from blumfeld.protocol.decoders import make_decoder
 
             decoder = cls._decoders[version] = make_decoder(cls, version)
         decoded: Self = decoder(buffer)
@@ -224,7 +225,7 @@ class Message(Struct):
         try:
             encoder = self._encoders[version]
         except KeyError:
-            from blumfeld.protocol.compile import make_encoder
+            from blumfeld.protocol.encoders import make_encoder
 
             encoder = self._encoders[version] = make_encoder(type(self), version)
         return encoder(self)
