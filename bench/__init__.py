@@ -1,0 +1,1 @@
+"""Benchmarks, beside Apache Kafka in the same run where there is Java."""

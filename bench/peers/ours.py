@@ -1,0 +1,61 @@
+"""Blumfeld as a peer: the same face as the other one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blumfeld.launch.plan import PLAN_FILE, Plan
+from blumfeld.launch.process import BrokerProcess
+
+
+class BlumfeldPeer:
+    """One cluster of broker processes with data directories."""
+
+    name = "Blumfeld"
+
+    def __init__(self, directory: Path, nodes: int = 1, profile: str = "dev") -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        data = directory / "data"
+        self._plan = Plan.make(brokers=nodes, data=str(data), profile=profile)
+        self._plan.save(str(data / PLAN_FILE))
+        self._processes = {
+            node.id: BrokerProcess(
+                ["up", "--plan", str(data / PLAN_FILE), "--node", str(node.id)],
+                ready_file=str(directory / f"{node.id}.ready"),
+                log_file=str(directory / f"{node.id}.log"),
+            )
+            for node in self._plan.nodes
+        }
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(f"{node.host}:{node.port}" for node in self._plan.nodes)
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes.values()]
+
+    def start(self, node: int | None = None) -> None:
+        """Start one node, or all; returns at once."""
+        for n in self._processes if node is None else [node]:
+            self._processes[n].start()
+
+    def wait_ready(self) -> None:
+        """Return when every node serves."""
+        for process in self._processes.values():
+            process.wait_ready(60)
+
+    def kill(self, node: int) -> None:
+        """kill -9 of one node."""
+        self._processes[node].kill()
+
+    def stop(self) -> None:
+        """Stop all nodes."""
+        for process in self._processes.values():
+            process.stop()
+
+    def __enter__(self) -> BlumfeldPeer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
