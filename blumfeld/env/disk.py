@@ -23,7 +23,7 @@ from blumfeld.env import paths
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-class DiskBusy(OSError):  # noqa: N818 - named for what the user has to know
+class DiskBusy(OSError):
     """Another process holds the lock."""
 
 
@@ -81,9 +81,7 @@ class Lock(Protocol):
 class Disk(Protocol):
     """A file system. Paths are plain strings; `blumfeld.env.paths` joins and splits them."""
 
-    def open(
-        self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False
-    ) -> File:
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False) -> File:
         """Open a file. `create` makes it if missing; `exclusive` (with `create`) refuses an existing one."""
         ...
 
@@ -286,9 +284,7 @@ class RealDisk:
 
     __slots__ = ()
 
-    def open(
-        self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False
-    ) -> File:
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False) -> File:
         flags = (os.O_RDONLY if read_only else os.O_RDWR) | _BINARY | _CLOEXEC
         if create:
             flags |= os.O_CREAT | (os.O_EXCL if exclusive else 0)

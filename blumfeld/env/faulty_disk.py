@@ -117,9 +117,7 @@ class FaultyNode(Node):
             stop = min((sector + 1) * SECTOR, end)
             moment = moments.get(sector)
             if moment is None:
-                moment = moments[sector] = random.randrange(
-                    len(self.pending) + 1 if until is None else 2 * until
-                )
+                moment = moments[sector] = random.randrange(len(self.pending) + 1 if until is None else 2 * until)
             if index < moment:
                 _put(self.durable, start, data[start - position : stop - position])
             start = stop
@@ -191,9 +189,7 @@ class Fault:
 
     __slots__ = ("after", "code", "hits", "operation", "path", "times")
 
-    def __init__(
-        self, code: int | None, operation: str | None, path: str, after: int, times: int | None
-    ) -> None:
+    def __init__(self, code: int | None, operation: str | None, path: str, after: int, times: int | None) -> None:
         self.code = code
         self.operation = operation
         self.path = path
@@ -377,9 +373,7 @@ class FaultyDisk(TreeDisk[FaultyNode]):
     def _new_directory(self) -> Directory[FaultyNode]:
         return FaultyDirectory()
 
-    def _link(
-        self, directory: Directory[FaultyNode], name: str, node: Directory[FaultyNode] | FaultyNode
-    ) -> None:
+    def _link(self, directory: Directory[FaultyNode], name: str, node: Directory[FaultyNode] | FaultyNode) -> None:
         super()._link(directory, name, node)
         self._changes.append(_Change(node, None, (directory, name)))
 
@@ -388,9 +382,7 @@ class FaultyDisk(TreeDisk[FaultyNode]):
         super()._unlink(directory, name)
         self._changes.append(_Change(node, (directory, name), None))
 
-    def _move(
-        self, source: Directory[FaultyNode], name: str, target: Directory[FaultyNode], new_name: str
-    ) -> None:
+    def _move(self, source: Directory[FaultyNode], name: str, target: Directory[FaultyNode], new_name: str) -> None:
         node = source.entries[name]
         super()._move(source, name, target, new_name)
         self._changes.append(_Change(node, (source, name), (target, new_name)))
@@ -438,9 +430,7 @@ class FaultyDisk(TreeDisk[FaultyNode]):
         self._changes = kept[::-1]
 
     # The rest of `Disk`: each call may fail.
-    def open(
-        self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False
-    ) -> File:
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False) -> File:
         del read_only
         self.check("open", path)
         if create:

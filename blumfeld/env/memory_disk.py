@@ -22,9 +22,7 @@ from blumfeld.env.tree import Node, TreeDisk, failure
 
 _SMALLEST_CHUNK = 256
 _LARGEST_CHUNK = 16 << 20
-_MAPPED_FROM = (
-    256 << 10
-)  # from here on chunks are anonymous maps: pages come into being when they are written
+_MAPPED_FROM = 256 << 10  # from here on chunks are anonymous maps: pages come into being when they are written
 _UNLIMITED = 1 << 62
 
 
@@ -221,9 +219,7 @@ class MemoryDisk(TreeDisk[MemoryNode]):
         self.refund(node, node.written)
         node.linked = False
 
-    def open(
-        self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False
-    ) -> File:
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False) -> File:
         del read_only  # whoever asked not to write does not
         if create:
             directory, name = self._place(path)

@@ -26,12 +26,8 @@ class Listener(Protocol):
     host: str
     port: int
 
-    def close(self) -> None:
-        """Stop accepting; connections made before stay."""
-        ...
-
-    async def wait_closed(self) -> None:
-        """Return when the socket is given back."""
+    async def close(self) -> None:
+        """Stop accepting and give the socket back; connections made before stay."""
         ...
 
 
@@ -71,11 +67,9 @@ class RealListener:
         self.port: int = server.sockets[0].getsockname()[1]
         self._server = server
 
-    def close(self) -> None:
-        self._server.close()
-
-    async def wait_closed(self) -> None:
-        await self._server.wait_closed()
+    async def close(self) -> None:
+        self._server.close()  # not wait_closed: that waits for the connections too
+        await asyncio.sleep(0)
 
 
 class RealNetwork:
