@@ -1,0 +1,369 @@
+"""The sparse offset index and the time index of a segment, in Kafka's formats.
+
+Owns `.index` (8 bytes an entry: int32 last offset of a batch relative to the segment's base, int32 the batch's position)
+and `.timeindex` (12 bytes: int64 largest timestamp so far, int32 relative last offset of its batch). Knows nothing of
+batches. An index is never mapped (a file cut under a map kills the process) and its file is never kept open: entries are
+searched as bytes, read in one go when first asked for and forgotten again within a bound; new ones are written in groups,
+for after a crash the segments that were still being written are scanned anyway.
+
+Invariants
+- Offsets ascend strictly in both, positions in the one, timestamps in the other.
+- While a segment is active its index files are preallocated to segment.index.bytes (rounded down to whole entries) with
+  zeros; `seal()` cuts them to their entries.
+- What is in the file is a prefix of the entries; the rest is in `_tail`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blumfeld.env.disk import Disk
+
+_OFFSET_ENTRY = Struct(">ii")
+_TIME_ENTRY = Struct(">qi")
+_unpack_int32 = Struct(">i").unpack_from
+_unpack_int64 = Struct(">q").unpack_from
+_TAIL_BYTES = 4096
+MAX_RELATIVE_OFFSET = 2**31 - 1
+
+
+class CorruptIndex(Exception):  # noqa: N818: a state that is mended by rebuilding, not an error of a caller
+    """The file is missing or cannot be the index of this segment."""
+
+
+class LoadedIndexes:
+    """The bound on bytes of index files held in memory; the next to go is chosen by second chance."""
+
+    def __init__(self, disk: Disk, max_bytes: int) -> None:
+        self.disk = disk
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._queue: deque[Index] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def loaded_bytes(self) -> int:
+        return self._bytes
+
+    def admit(self, index: Index, size: int) -> None:
+        """Count `size` bytes in for an index that has just been loaded, dropping others where needed."""
+        with self._lock:
+            self._queue.append(index)
+            self._bytes += size
+            chances = 2 * len(self._queue)
+            while self._bytes > self._max_bytes and chances > 0:
+                chances -= 1
+                candidate = self._queue.popleft()
+                if candidate is index or candidate.recent:
+                    candidate.recent = candidate is index
+                    self._queue.append(candidate)
+                else:
+                    self._bytes -= candidate.forget()
+
+    def grown(self, size: int) -> None:
+        """A loaded index has grown (or shrunk) by `size` bytes."""
+        with self._lock:
+            self._bytes += size
+
+    def discard(self, index: Index) -> None:
+        """Drop what is loaded of `index`."""
+        with self._lock:
+            if index.loaded:
+                self._queue.remove(index)
+                self._bytes -= index.forget()
+
+
+class Index:
+    """What both indexes share: entries of one size, the file, what is loaded and what is not yet written."""
+
+    __slots__ = ("_body", "_loaded", "_size", "_tail", "base_offset", "max_bytes", "path", "recent")
+    entry_size: int
+
+    def __init__(self, loaded: LoadedIndexes, path: str, base_offset: int, max_bytes: int, *, new: bool) -> None:
+        """`new`: there is no file, or it does not matter; else its entries are looked at when first needed."""
+        self._loaded = loaded
+        self.path = path
+        self.base_offset = base_offset
+        self.max_bytes = max_bytes - max_bytes % self.entry_size
+        self.recent = False
+        self._body: bytearray | None = None
+        self._size = 0 if new else -1
+        """Bytes of entries in the file; −1 while that has not been looked at."""
+        self._tail = bytearray()
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        return (self._known_size() + len(self._tail)) // self.entry_size
+
+    @property
+    def full(self) -> bool:
+        """Whether the segment has to be rolled because no entry fits any more."""
+        return self._known_size() + len(self._tail) >= self.max_bytes
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the file's entries are in memory."""
+        return self._body is not None
+
+    def _known_size(self) -> int:
+        if self._size < 0:
+            self._load()
+        return self._size
+
+    def forget(self) -> int:
+        """Drop the loaded bytes (`LoadedIndexes` asks); how many they were."""
+        body, self._body = self._body, None
+        return 0 if body is None else len(body)
+
+    def _content(self) -> bytearray:
+        """The file's entries."""
+        self.recent = True
+        body = self._body
+        return body if body is not None else self._load()
+
+    def _load(self) -> bytearray:
+        if self._size == 0:
+            return bytearray()
+        body = self._read()
+        self._check(body)
+        self._size = len(body)
+        self._body = body
+        self._loaded.admit(self, len(body))
+        return body
+
+    def _read(self) -> bytearray:
+        """The entries in the file: what was written, or, of a file not seen before, all but preallocated zeros."""
+        try:
+            file = self._loaded.disk.open(self.path, read_only=True)
+        except FileNotFoundError as error:
+            raise CorruptIndex(f"{self.path} is missing") from error
+        try:
+            size = file.size
+            body = bytearray(file.read_at(0, size if self._size < 0 else self._size))
+        finally:
+            file.close()
+        if self._size < 0:
+            if body.endswith(bytes(self.entry_size)):
+                body = body.rstrip(b"\0")
+                body.extend(bytes(-len(body) % self.entry_size))  # an entry may end in zeros itself
+            if len(body) % self.entry_size or len(body) > size:
+                raise CorruptIndex(f"{self.path} has {size} bytes, no multiple of {self.entry_size}")
+        elif len(body) < self._size:
+            raise CorruptIndex(f"{self.path} has {size} bytes, {self._size} were written")
+        return body
+
+    def _check(self, body: bytearray) -> None:
+        """Raise `CorruptIndex` where the ends of the file do not look like this segment's."""
+        raise AssertionError("each index knows its own")
+
+    def write(self) -> None:
+        """Put all entries into the file (preallocated when it is made)."""
+        if not self._tail:
+            return
+        size = self._known_size()
+        file = self._loaded.disk.open(self.path, create=True)
+        try:
+            if size == 0:
+                file.truncate(0)
+            file.preallocate(self.max_bytes)
+            file.write_at(size, self._tail)
+        finally:
+            file.close()
+        body = self._body
+        if body is not None:
+            body += self._tail
+            self._loaded.grown(len(self._tail))
+        self._size = size + len(self._tail)
+        self._tail = bytearray()
+
+    def seal(self, *, sync: bool = False) -> None:
+        """Write everything and cut the file to its entries; makes an empty one where there are none."""
+        self.write()
+        file = self._loaded.disk.open(self.path, create=True)
+        try:
+            file.truncate(self._known_size())
+            if sync:
+                file.sync()
+        finally:
+            file.close()
+
+    def reset(self) -> None:
+        """Forget all entries, in the file too once something is written."""
+        self._loaded.discard(self)
+        self._tail = bytearray()
+        self._size = 0
+
+    def release(self) -> None:
+        """Hold nothing in memory that is in the file."""
+        self._loaded.discard(self)
+
+    def _cut(self, size: int) -> None:
+        """Keep the first `size` bytes of entries."""
+        written = self._known_size()
+        if size >= written:
+            del self._tail[size - written :]
+            return
+        self._tail = bytearray()
+        file = self._loaded.disk.open(self.path, create=True)
+        try:
+            file.truncate(size)  # zeros must follow the entries, not old entries
+        finally:
+            file.close()
+        body = self._body
+        if body is not None:
+            del body[size:]
+            self._loaded.grown(size - written)
+        self._size = size
+
+
+class OffsetIndex(Index):
+    """Last offset of a batch → where the batch starts."""
+
+    __slots__ = ()
+    entry_size = 8
+
+    def append(self, last_offset: int, position: int) -> None:
+        """Add an entry; both ascend."""
+        self._tail += _OFFSET_ENTRY.pack(last_offset - self.base_offset, position)
+        if len(self._tail) >= _TAIL_BYTES:
+            self.write()
+
+    def position_for(self, offset: int) -> tuple[int, int]:
+        """(start, end): the batch that holds `offset`, or follows it, starts at or after `start` and not after `end`.
+
+        `end` is −1 where no later entry bounds it.
+        """
+        relative = offset - self.base_offset
+        tail = self._tail
+        if tail and _unpack_int32(tail)[0] <= relative:
+            entry = _floor_int32(tail, len(tail) >> 3, 0, relative)
+            start = _unpack_int32(tail, (entry << 3) + 4)[0]
+            following = (entry + 1) << 3
+            return start, _unpack_int32(tail, following + 4)[0] if following < len(tail) else -1
+        body = self._content()
+        entry = _floor_int32(body, len(body) >> 3, 0, relative)
+        following = (entry + 1) << 3
+        if following < len(body):
+            end = _unpack_int32(body, following + 4)[0]
+        else:
+            end = _unpack_int32(tail, 4)[0] if tail else -1
+        return (_unpack_int32(body, (entry << 3) + 4)[0] if entry >= 0 else 0), end
+
+    def boundary_before(self, position: int) -> int:
+        """The last indexed start of a batch at or before `position`; 0 if there is none."""
+        tail = self._tail
+        if tail and _unpack_int32(tail, 4)[0] <= position:
+            entry = _floor_int32(tail, len(tail) >> 3, 4, position)
+            return int(_unpack_int32(tail, (entry << 3) + 4)[0])
+        body = self._content()
+        entry = _floor_int32(body, len(body) >> 3, 4, position)
+        return int(_unpack_int32(body, (entry << 3) + 4)[0]) if entry >= 0 else 0
+
+    def last_position(self) -> int:
+        """Where the batch of the last entry starts; 0 without entries."""
+        data = self._tail or self._content()
+        return int(_unpack_int32(data, len(data) - 4)[0]) if data else 0
+
+    def truncate(self, offset: int) -> None:
+        """Drop the entries of batches that reach `offset`."""
+        relative = offset - self.base_offset - 1
+        body, tail = self._content(), self._tail
+        kept = _floor_int32(body, len(body) >> 3, 0, relative) + 1
+        kept += _floor_int32(tail, len(tail) >> 3, 0, relative) + 1
+        self._cut(kept << 3)
+
+    def all(self) -> list[tuple[int, int]]:
+        """(last offset, position) of every entry, for tests and tools."""
+        data = self._content() + self._tail
+        return [(self.base_offset + relative, position) for relative, position in _OFFSET_ENTRY.iter_unpack(data)]
+
+    def _check(self, body: bytearray) -> None:
+        if not body:
+            return
+        first, last = _OFFSET_ENTRY.unpack_from(body), _OFFSET_ENTRY.unpack_from(body, len(body) - 8)
+        if first[0] < 0 or first[1] < 0 or (len(body) > 8 and (last[0] <= first[0] or last[1] <= first[1])):
+            raise CorruptIndex(f"{self.path} goes from {first} to {last}")
+
+
+class TimeIndex(Index):
+    """Largest timestamp so far → last offset of the batch that has it. One entry is kept in reserve for `seal`."""
+
+    __slots__ = ()
+    entry_size = 12
+
+    @property
+    def full(self) -> bool:
+        return self._known_size() + len(self._tail) >= self.max_bytes - 12
+
+    def append(self, timestamp: int, offset: int) -> None:
+        """Add an entry unless `timestamp` is no larger than the last one."""
+        if timestamp > self.last()[0]:
+            self._tail += _TIME_ENTRY.pack(timestamp, offset - self.base_offset)
+            if len(self._tail) >= _TAIL_BYTES:
+                self.write()
+
+    def last(self) -> tuple[int, int]:
+        """(timestamp, offset) of the last entry; (−1, base offset) without entries."""
+        data = self._tail
+        if not data:
+            if self._size == 0:
+                return -1, self.base_offset
+            data = self._content()
+            if not data:
+                return -1, self.base_offset
+        timestamp, relative = _TIME_ENTRY.unpack_from(data, len(data) - 12)
+        return timestamp, self.base_offset + relative
+
+    def offset_before(self, timestamp: int) -> int:
+        """The offset of the last entry whose timestamp is smaller than `timestamp`; the base offset without one."""
+        tail = self._tail
+        if tail and _unpack_int64(tail)[0] < timestamp:
+            data = tail
+        else:
+            data = self._content()
+        low, high = 0, len(data) // 12
+        while low < high:
+            middle = (low + high) >> 1
+            if _unpack_int64(data, middle * 12)[0] < timestamp:
+                low = middle + 1
+            else:
+                high = middle
+        return self.base_offset + (int(_unpack_int32(data, low * 12 - 4)[0]) if low else 0)
+
+    def truncate(self, offset: int) -> None:
+        """Drop the entries of batches that reach `offset`."""
+        relative = offset - self.base_offset
+        data = self._content() + self._tail
+        kept = len(data)
+        while kept and _unpack_int32(data, kept - 4)[0] >= relative:
+            kept -= 12
+        self._cut(kept)
+
+    def all(self) -> list[tuple[int, int]]:
+        """(timestamp, offset) of every entry, for tests and tools."""
+        data = self._content() + self._tail
+        return [(timestamp, self.base_offset + relative) for timestamp, relative in _TIME_ENTRY.iter_unpack(data)]
+
+    def _check(self, body: bytearray) -> None:
+        if not body:
+            return
+        first, last = _TIME_ENTRY.unpack_from(body), _TIME_ENTRY.unpack_from(body, len(body) - 12)
+        if first[1] < 0 or last[1] < 0 or (len(body) > 12 and (last[0] <= first[0] or last[1] < first[1])):
+            raise CorruptIndex(f"{self.path} goes from {first} to {last}")
+
+
+def _floor_int32(data: bytearray, count: int, at: int, bound: int) -> int:
+    """The last of `count` 8-byte entries whose int32 at byte `at` is ≤ `bound`; −1 if none."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) >> 1
+        if _unpack_int32(data, (middle << 3) + at)[0] <= bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
