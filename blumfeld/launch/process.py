@@ -10,10 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO
 
 from blumfeld.launch.ready import Ready
 
@@ -28,8 +28,17 @@ class StartFailed(RuntimeError):
 class BrokerProcess:
     """One child process that runs `blumfeld up …` and reports readiness by file."""
 
-    def __init__(self, arguments: Sequence[str], *, ready_file: str, log_file: str) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        ready_file: str,
+        log_file: str,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """`on_line` is called with every line of output, in a thread; the log file gets them in any case."""
         self._arguments = tuple(arguments)
+        self._on_line = on_line
         self._ready_file = ready_file
         self.log_file = log_file
         self._child: subprocess.Popen[bytes] | None = None
@@ -61,10 +70,20 @@ class BrokerProcess:
                     *("--ready-file", self._ready_file, "--stop-with-stdin"),
                 ],
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=log if self._on_line is None else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        if self._on_line is not None:
+            threading.Thread(target=self._copy_output, args=(self._child, self._on_line), daemon=True).start()
+
+    def _copy_output(self, child: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+        assert child.stdout is not None
+        with open(self.log_file, "ab") as log, child.stdout:
+            for line in child.stdout:
+                log.write(line)
+                log.flush()
+                on_line(line.decode("utf-8", "replace").rstrip("\n"))
 
     def poll_ready(self) -> Ready | None:
         """What the ready file says once it is there. Raises StartFailed where the child ended before."""
@@ -118,8 +137,3 @@ class BrokerProcess:
                 return "".join(log.readlines()[-lines:])
         except FileNotFoundError:
             return ""
-
-    def follow(self, write: Callable[[str], None], stream: IO[str]) -> None:
-        """Pass what was logged since the last call on to `write`, line by line."""
-        for line in stream:
-            write(line)
