@@ -253,8 +253,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, str]:
 
 
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
-_ESCAPED = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-_KEY_END = re.compile(r"(?<!\\)(?:\\\\)*([=:\s])")
+_ESCAPED = r"(?s)\\(u[0-9a-fA-F]{4}|.)"
+_KEY_END = r"(?<!\\)(?:\\\\)*([=:\s])"
 
 
 def parse_properties(text: str) -> dict[str, str]:
@@ -278,7 +278,7 @@ def parse_properties(text: str) -> dict[str, str]:
 
 
 def _add_property(properties: dict[str, str], line: str) -> None:
-    end = _KEY_END.search(line)
+    end = re.search(_KEY_END, line)
     key, rest = (line, "") if end is None else (line[: end.start(1)], line[end.start(1) :])
     rest = rest.lstrip(" \t\f")
     if rest[:1] in ("=", ":"):
@@ -291,19 +291,32 @@ def _unescape(text: str) -> str:
         code = match.group(1)
         return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
 
-    return _ESCAPED.sub(plain, text) if "\\" in text else text
+    return re.sub(_ESCAPED, plain, text) if "\\" in text else text
 
 
 _ENVIRONMENT_PREFIX = "KAFKA_"
 _NOT_PROPERTIES = frozenset(
-    "KAFKA_" + name
-    for name in (
-        "BOOTSTRAP_SERVERS BROKERS CLUSTER_ID GC_LOG_OPTS HEAP_OPTS HOME JMX_HOSTNAME JMX_OPTS JMX_PORT "
-        "JVM_PERFORMANCE_OPTS LOG4J_LOGGERS LOG4J_OPTS LOG4J_ROOT_LOGLEVEL OPTS TOOLS_LOG4J_LOGLEVEL VERSION"
-    ).split()
+    {
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_BROKERS",
+        "KAFKA_CLUSTER_ID",
+        "KAFKA_GC_LOG_OPTS",
+        "KAFKA_HEAP_OPTS",
+        "KAFKA_HOME",
+        "KAFKA_JMX_HOSTNAME",
+        "KAFKA_JMX_OPTS",
+        "KAFKA_JMX_PORT",
+        "KAFKA_JVM_PERFORMANCE_OPTS",
+        "KAFKA_LOG4J_LOGGERS",
+        "KAFKA_LOG4J_OPTS",
+        "KAFKA_LOG4J_ROOT_LOGLEVEL",
+        "KAFKA_OPTS",
+        "KAFKA_TOOLS_LOG4J_LOGLEVEL",
+        "KAFKA_VERSION",
+    }
 )
 _CREATE_TOPICS = "KAFKA_CREATE_TOPICS"
-_UNDERSCORES = re.compile("_+")
+_UNDERSCORES = "_+"
 _SEPARATORS = {"_": ".", "__": "_", "___": "-"}
 
 
@@ -319,7 +332,7 @@ def environment_properties(environment: Mapping[str, str]) -> dict[str, str]:
             properties["blumfeld.create.topics"] = value
         elif variable.startswith(_ENVIRONMENT_PREFIX) and variable not in _NOT_PROPERTIES:
             name = variable[len(_ENVIRONMENT_PREFIX) :].lower()
-            properties[_UNDERSCORES.sub(lambda run: _SEPARATORS.get(run.group(), run.group()), name)] = value
+            properties[re.sub(_UNDERSCORES, lambda run: _SEPARATORS.get(run.group(), run.group()), name)] = value
     return properties
 
 

@@ -214,16 +214,13 @@ def format_value(option: Option, value: Value) -> str | None:
 
 def format_double(number: float) -> str:
     """A double as Java writes it: `0.5`, `1.0`, `1.7976931348623157E308`."""
-    if number != 0 and not 1e-3 <= abs(number) < 1e7:
-        mantissa, _, exponent = f"{number:.17g}".partition("e")
-        shortest = repr(number)
-        if "e" in shortest:
-            mantissa, _, exponent = shortest.partition("e")
-        else:
-            mantissa, _, exponent = f"{number:e}".partition("e")
-            mantissa = mantissa.rstrip("0").rstrip(".")
-        return f"{mantissa if '.' in mantissa else mantissa + '.0'}E{int(exponent)}"
-    return repr(float(number))
+    if number == 0 or 1e-3 <= abs(number) < 1e7:
+        return repr(number)
+    from decimal import Decimal
+
+    sign, digits, _ = (exact := Decimal(repr(number))).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{exact.adjusted()}"
 
 
 def index(options: Sequence[Option]) -> dict[str, Option]:
