@@ -215,6 +215,7 @@ def load(
     *,
     profile: str = "dev",
     brokers: int = 1,
+    planned: Mapping[str, str] | None = None,
     file: tuple[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     settings: Sequence[str] = (),
@@ -224,14 +225,19 @@ def load(
     Args:
         profile: `test`, `dev`, `durable`, or `none` for Apache Kafka's bare defaults.
         brokers: how many brokers the cluster is configured to have; the profile's replication factors depend
-        on it. file: (name, text) of a server.properties. environment: the process's environment; `KAFKA_*`
-        counts. settings: `name=value` texts, as given to `--set`.
+        on it.
+        planned: what the plan of the cluster decides for one node (addresses, ids, directories).
+        file: (name, text) of a server.properties.
+        environment: the process's environment; `KAFKA_*` counts.
+        settings: `name=value` texts, as given to `--set`.
 
     Raises ConfigError.
     """
     from blumfeld.config.profiles import profile_properties
 
     layers = [Layer(f"profile {profile}", profile_properties(profile, brokers))]
+    if planned:
+        layers.append(Layer("cluster plan", planned))
     if file is not None:
         layers.append(Layer(file[0], parse_properties(file[1])))
     if environment is not None:

@@ -1,0 +1,154 @@
+"""One node as a process: event loop, signals, logging, readiness, exit code.
+
+Owns the process's life from parsed arguments to exit code. SIGTERM and SIGINT stop cleanly with exit code 0; so does the
+end of standard input where the parent asked for that. A second signal ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from blumfeld.config.sources import load
+from blumfeld.config.values import ConfigError
+from blumfeld.launch.ready import Ready, ReadyBroker
+
+if TYPE_CHECKING:
+    from blumfeld.config.sources import Config
+    from blumfeld.launch.plan import Plan
+
+_log = logging.getLogger("blumfeld")
+
+EXIT_FAULT = 70
+NICE_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s"
+
+
+class StartError(Exception):
+    """The node can't start as it is told to. The message says why and what to do."""
+
+
+def serve(
+    plan: Plan,
+    node_id: int,
+    *,
+    config_file: str | None = None,
+    settings: Sequence[str] = (),
+    ready_file: str | None = None,
+    stop_with_stdin: bool = False,
+) -> int:
+    """Run one node until it is told to stop; the process's exit code. Raises StartError."""
+    started = time.monotonic()
+    _set_up_logging()
+    config = _configure(plan, node_id, config_file, settings)
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    return _run(_serve(plan, node_id, config, ready_file, stop_with_stdin, started))
+
+
+def _configure(plan: Plan, node_id: int, config_file: str | None, settings: Sequence[str]) -> Config:
+    file = None
+    if config_file is not None:
+        with open(config_file, encoding="utf-8") as source:
+            file = (config_file, source.read())
+    try:
+        return load(
+            profile=plan.profile,
+            brokers=len(plan.nodes),
+            planned=plan.properties(node_id),
+            file=file,
+            environment=os.environ,
+            settings=[*plan.settings, *settings],
+        )
+    except ConfigError as error:
+        raise StartError(str(error)) from error
+
+
+async def _serve(
+    plan: Plan, node_id: int, config: Config, ready_file: str | None, stop_with_stdin: bool, started: float
+) -> int:
+    from blumfeld.launch.node import Node
+
+    stopping = asyncio.Event()
+    faults: list[str] = []
+
+    def on_fault(what: str) -> None:
+        faults.append(what)
+        stopping.set()
+
+    _listen_for_the_end(stopping, stop_with_stdin)
+    node = Node(plan, node_id, config, on_fault)
+    try:
+        await node.start()
+    except (OSError, ConfigError, StartError) as error:
+        await node.stop()
+        raise StartError(_explain(error)) from error
+    broker = ReadyBroker(node_id, os.getpid(), node.host, node.port)
+    ready = Ready(node.cluster_id, (broker,))
+    if ready_file is not None:
+        ready.write(ready_file)
+    _greet(ready, node_id, config, time.monotonic() - started)
+    await stopping.wait()
+    await node.stop()
+    if faults:
+        _log.critical("stopped: %s", faults[0])
+    return EXIT_FAULT if faults else 0
+
+
+def _greet(ready: Ready, node_id: int, config: Config, elapsed_s: float) -> None:
+    import blumfeld
+
+    where = ", ".join(config.log_dirs) if config.is_given("log.dirs") else "memory (gone on exit)"
+    topics = "auto-created" if config.bool("auto.create.topics.enable") else "created by hand"
+    sys.stdout.write(
+        f"blumfeld {blumfeld.__version__}  node {node_id}  ready in {elapsed_s:.2f} s\n"
+        f"  bootstrap  {ready.bootstrap_servers}      data  {where}      topics  {topics}\n"
+    )
+    sys.stdout.flush()
+
+
+def _listen_for_the_end(stopping: asyncio.Event, stop_with_stdin: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # event loops of Windows have none
+            loop.add_signal_handler(number, _on_signal, stopping)
+    if stop_with_stdin:
+        descriptor = sys.stdin.fileno()
+
+        def on_input() -> None:
+            if not os.read(descriptor, 1024):
+                loop.remove_reader(descriptor)
+                stopping.set()
+
+        loop.add_reader(descriptor, on_input)
+
+
+def _on_signal(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        os._exit(1)
+    stopping.set()
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return f"{error}"
+    return str(error)
+
+
+def _set_up_logging() -> None:
+    level = os.environ.get("BLUMFELD_LOG", "WARNING").upper()
+    logging.basicConfig(level=level, format=NICE_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr)
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return int(uvloop.run(main))
