@@ -15,8 +15,7 @@ from struct import Struct, pack_into
 from struct import error as struct_error
 from typing import Final
 
-from crc32c import crc32c
-
+from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.primitives import Buffer
 
@@ -31,8 +30,8 @@ PREFIX_SIZE: Final = _PREFIX.size
 MAGIC: Final = 2
 
 _MAGIC_AT: Final = 16
-_CRC_AT: Final = 17
-_ATTRIBUTES_AT: Final = 21
+CRC_AT: Final = 17
+ATTRIBUTES_AT: Final = 21
 _MAX_TIMESTAMP_AT: Final = 35
 
 CODEC_MASK: Final = 0x07
@@ -184,7 +183,7 @@ class RecordBatch:
 
     def is_valid_crc(self) -> bool:
         """Whether the bytes after the CRC field are those that were hashed."""
-        return bool(crc32c(self.view[_ATTRIBUTES_AT:]) == self.crc)
+        return crc32c(self.view[ATTRIBUTES_AT:]) == self.crc
 
 
 def iterate_batches(buffer: Buffer, position: int = 0, *, torn_tail: bool = False) -> Iterator[RecordBatch]:
@@ -231,10 +230,10 @@ def set_max_timestamp(buffer: bytearray | memoryview, timestamp_ms: int, positio
 
 
 def _set_times(buffer: bytearray | memoryview, attributes: int, timestamp_ms: int, position: int) -> None:
-    pack_into(">h", buffer, position + _ATTRIBUTES_AT, attributes)
+    pack_into(">h", buffer, position + ATTRIBUTES_AT, attributes)
     pack_into(">q", buffer, position + _MAX_TIMESTAMP_AT, timestamp_ms)
     batch = RecordBatch(buffer, position)
-    pack_into(">I", buffer, position + _CRC_AT, crc32c(batch.view[_ATTRIBUTES_AT:]))
+    pack_into(">I", buffer, position + CRC_AT, crc32c(batch.view[ATTRIBUTES_AT:]))
 
 
 def _why_not_a_header(buffer: Buffer, position: int) -> CorruptBatch:

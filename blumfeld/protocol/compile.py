@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from struct import Struct as Format
-from struct import calcsize
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blumfeld.protocol.schema import StructMeta
@@ -76,24 +75,6 @@ class Dialect(NamedTuple):
 
 def dialect_of(message: type[Message], version: int) -> Dialect:
     return Dialect(version, message.FLEXIBLE is not None and version >= message.FLEXIBLE)
-
-
-def smallest_size(field_type: str | StructMeta, compact: bool, dialect: Dialect) -> int:
-    """The fewest bytes that an element takes: what a count is held against before anything is made."""
-    if isinstance(field_type, str):
-        if field_type in FIXED:
-            return calcsize(">" + FIXED[field_type])
-        return 1 if compact else 2 if field_type == "String" else 4
-    size = 1 if dialect.flexible else 0
-    for field in layout_of(field_type, dialect.version).sequence:
-        compact = dialect.compact(field)
-        if field.is_array:
-            size += 1 if compact else 4
-        elif isinstance(field.type, StructMeta) and dialect.nullable(field):
-            size += 1
-        else:
-            size += smallest_size(field.type, compact, dialect)
-    return size
 
 
 class Source:

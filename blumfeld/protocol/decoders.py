@@ -16,7 +16,7 @@ from struct import calcsize
 from struct import error as struct_error
 from typing import Any, Final
 
-from blumfeld.protocol.compile import FIXED, Dialect, Source, dialect_of, layout_of, smallest_size
+from blumfeld.protocol.compile import FIXED, Dialect, Source, dialect_of, layout_of
 from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.fields import Field
 from blumfeld.protocol.primitives import Buffer, decode_unsigned_varint
@@ -166,7 +166,12 @@ class _DecoderSource:
     def _long_varint(self, name: str, at_most: int | None = None) -> None:
         """The rest of a varint whose first byte was read into `name`."""
         with self._source.block(f"if {name} > 127:"):
-            self._source.add(f"{name}, p = varint(b, p - 1)")
+            self._source.add("q = b[p]")
+            self._source.add("p += 1")
+            with self._source.block("if q < 128:"):
+                self._source.add(f"{name} += (q << 7) - 128")
+            with self._source.block("else:"):
+                self._source.add(f"{name}, p = varint(b, p - 2)")
             if at_most is not None:
                 with self._source.block(f"if {name} > {at_most}:"):
                     self._source.add('raise bad("a string is longer than 32767 bytes")')
@@ -241,8 +246,8 @@ class _DecoderSource:
         with source.block(f"if {count}:" if compact else f"if {count} >= 0:"):
             if compact:
                 source.add(f"{count} -= 1")
-            size = max(1, smallest_size(field.type, compact, self._dialect))
-            with source.block(f"if {count} > end - p:" if size == 1 else f"if {count} * {size} > end - p:"):
+            size = calcsize(FIXED[field.type]) if isinstance(field.type, str) and field.type in FIXED else 1
+            with source.block(f"if {count}{f' * {size}' * (size > 1)} > end - p:"):
                 source.add(f'raise too_many("{field.name}", {count}, end - p)')
             self._elements(field, compact, count, target)
         self._null(count, compact, self._dialect.nullable(field), target, field.name)
@@ -262,7 +267,8 @@ class _DecoderSource:
             return
         items, item = source.name("items"), source.name("y")
         source.add(f"{items} = {target} = []")
-        with source.block(f"for _ in range({count}):"):
+        with source.block(f"while {count}:"):
+            source.add(f"{count} -= 1")
             if isinstance(field.type, StructMeta):
                 self._struct(field.type, item)
             else:

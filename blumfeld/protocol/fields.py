@@ -173,9 +173,7 @@ class Field:
     default: Any
     """Kafka's default; a callable makes a fresh one."""
 
-    def __init__(
-        self, name: str, annotation: str, declared: object, find_struct: Callable[[str], StructMeta]
-    ) -> None:
+    def __init__(self, name: str, annotation: str, declared: object, find_struct: Callable[[str], StructMeta]) -> None:
         given = declared if isinstance(declared, Declared) else Declared(default=declared)
         match = _ANNOTATION.fullmatch(annotation)
         if match is None:
@@ -186,9 +184,7 @@ class Field:
         self.type = type_name if type_name in ZERO_VALUES else find_struct(type_name)
         self.versions = parse_versions(given.versions or "0+")
         self.tag = given.tag
-        self.tagged = (
-            NO_VERSIONS if given.tag is None else parse_versions(given.tagged or given.versions or "0+")
-        )
+        self.tagged = NO_VERSIONS if given.tag is None else parse_versions(given.tagged or given.versions or "0+")
         self.flexible = parse_versions(given.flexible) if given.flexible else None
         self.ignorable = given.ignorable
         self.nullable = parse_versions(given.nullable or "0+") if match["null"] else NO_VERSIONS
