@@ -95,7 +95,7 @@ def _protocol_map(config: Config) -> dict[str, str]:
             allowed = "NAME:PROTOCOL, each name once, separated by commas, with PROTOCOL one of "
             raise _wrong(config, name, allowed + ", ".join(SECURITY_PROTOCOLS))
         protocols[listener] = protocol
-    if not config.is_given(name):  # as Apache Kafka: unmapped controller listeners are plaintext unless mapped
+    if not config.is_given(name):  # as Apache Kafka: then controller listeners are plaintext
         for listener in config.list("controller.listener.names"):
             protocols.setdefault(listener.upper(), "PLAINTEXT")
     return protocols

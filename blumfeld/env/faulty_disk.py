@@ -73,7 +73,7 @@ class FaultyNode(Node):
             if mode == 0:
                 self.pending.clear()
             elif mode == 1:
-                self._survive(random, count, ordered=True)
+                self.sync()
             elif mode == 2:
                 self._survive(random, random.randrange(count + 1), ordered=True)
             else:
