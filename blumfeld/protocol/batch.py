@@ -206,7 +206,8 @@ def is_torn(buffer: Buffer, position: int = 0) -> bool:
     available = len(buffer) - position
     if available < PREFIX_SIZE:
         return True
-    return available < _PREFIX.unpack_from(buffer, position)[1] + PREFIX_SIZE
+    length: int = _PREFIX.unpack_from(buffer, position)[1]
+    return available < length + PREFIX_SIZE
 
 
 def set_offset_and_epoch(

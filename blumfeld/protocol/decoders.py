@@ -19,7 +19,7 @@ from typing import Any, Final
 from blumfeld.protocol.compile import FIXED, Dialect, Source, dialect_of, layout_of
 from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.fields import Field
-from blumfeld.protocol.primitives import Buffer, decode_unsigned_varint
+from blumfeld.protocol.primitives import decode_unsigned_varint, read_tagged_fields
 from blumfeld.protocol.schema import Decoder, Message, StructMeta
 
 _MAX_STRING: Final = 32767
@@ -49,17 +49,6 @@ class _Unpackers(dict[int, Any]):
 _UNPACKERS: Final = {code: _Unpackers(code) for code in "?bhiqHId"}
 
 
-def _read_tagged_fields(data: Buffer, position: int, count: int) -> tuple[dict[int, bytes], int]:
-    """`count` tagged fields that the declaration does not know; the caller checks the end."""
-    fields = {}
-    for _ in range(count):
-        tag, position = decode_unsigned_varint(data, position)
-        size, position = decode_unsigned_varint(data, position)
-        fields[tag] = bytes(data[position : position + size])
-        position += size
-    return fields, position
-
-
 class _DecoderSource:
     def __init__(self, message: type[Message], version: int) -> None:
         self._message = message
@@ -71,7 +60,7 @@ class _DecoderSource:
         self._source.globals.update(
             new=object.__new__,
             varint=decode_unsigned_varint,
-            read_tagged_fields=_read_tagged_fields,
+            read_tagged_fields=read_tagged_fields,
             bad=self._bad,
             too_many=self._too_many,
             errors=(IndexError, struct_error, UnicodeDecodeError),

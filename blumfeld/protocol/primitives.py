@@ -115,3 +115,17 @@ def decode_varlong(buffer: Buffer, position: int) -> tuple[int, int]:
     except IndexError:
         raise ProtocolError("a varint is cut off by the end of the data") from None
     raise ProtocolError("a varint has more than 64 bits")
+
+
+def read_tagged_fields(data: Buffer, position: int, count: int) -> tuple[dict[int, bytes], int]:
+    """`count` tagged fields as they are, by tag, and the position after them (KIP-482).
+
+    The last one may be cut off: the position is past the end then, which the caller checks.
+    """
+    fields = {}
+    for _ in range(count):
+        tag, position = decode_unsigned_varint(data, position)
+        size, position = decode_unsigned_varint(data, position)
+        fields[tag] = bytes(data[position : position + size])
+        position += size
+    return fields, position
