@@ -56,7 +56,9 @@ class Context:
         """For a request whose header can't be decoded: ApiVersions of a version that is not known here."""
         from blumfeld.protocol.messages.header import RequestHeader
 
-        return cls(RequestHeader(request_api_key=key, request_api_version=version), peer)
+        return cls(
+            RequestHeader(request_api_key=key, request_api_version=version, correlation_id=-1, client_id=None), peer
+        )
 
     @property
     def api_version(self) -> int:

@@ -70,7 +70,7 @@ class Listener:
         if self._sweep is not None:
             self._sweep.cancel()
         if self._socket is not None:
-            self._socket.close()
+            await self._socket.close()
         await self._drain(grace_s)
         for connection in list(self._connections):
             connection.close()

@@ -26,7 +26,7 @@ async def command(cluster: ClusterClient, topic: str, as_json: bool, all_configs
     found = await cluster.topic(topic)
     request = DescribeConfigsRequest(
         resources=[
-            DescribeConfigsRequest.DescribeConfigsResource(
+            DescribeConfigsRequest.Resource(
                 resource_type=TOPIC_RESOURCE, resource_name=topic, configuration_keys=None
             )
         ]

@@ -17,7 +17,7 @@ async def command(cluster: ClusterClient, group: str | None, as_json: bool) -> N
     """List groups; with GROUP: what it has committed, and how far it is behind."""
     groups = Groups(cluster)
     if group is None:
-        rows = [(g.group_id, g.group_state, g.protocol_type) for g in await groups.list()]
+        rows = [(g.group_id, g.group_state, g.protocol_type) for g in await groups.listed()]
         show(sorted(rows), ("group", "state", "protocol"), as_json=as_json)
         return
     show(

@@ -16,6 +16,7 @@ from blumfeld.protocol.messages.create_topics import CreateTopicsRequest
 from blumfeld.protocol.messages.delete_topics import DeleteTopicsRequest
 from blumfeld.protocol.messages.find_coordinator import FindCoordinatorRequest
 from blumfeld.protocol.messages.metadata import MetadataRequest, MetadataResponse
+from blumfeld.protocol.primitives import ZERO_UUID
 
 if TYPE_CHECKING:
     from blumfeld.env.environment import Env
@@ -160,8 +161,8 @@ class ClusterClient:
         configs: dict[str, str] | None = None,
     ) -> None:
         """Create a topic; returns when its leaders serve. -1: the cluster's default."""
-        config_type = CreateTopicsRequest.CreatableTopic.CreatableTopicConfig
-        topic = CreateTopicsRequest.CreatableTopic(
+        config_type = CreateTopicsRequest.Topic.Config
+        topic = CreateTopicsRequest.Topic(
             name=name,
             num_partitions=partitions,
             replication_factor=replication_factor,
@@ -180,7 +181,7 @@ class ClusterClient:
     async def delete_topic(self, name: str) -> None:
         """Delete a topic."""
         request = DeleteTopicsRequest(
-            topics=[DeleteTopicsRequest.DeleteTopicState(name=name)],
+            topics=[DeleteTopicsRequest.Topic(name=name, topic_id=ZERO_UUID)],
             topic_names=[name],
             timeout_ms=int(self.timeout_s * 1000),
         )

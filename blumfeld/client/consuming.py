@@ -119,11 +119,11 @@ class Consumer:
             session_id=0,
             session_epoch=-1,
             topics=[
-                FetchRequest.FetchTopic(
+                FetchRequest.Topic(
                     topic=topic,
                     topic_id=topic_id,
                     partitions=[
-                        FetchRequest.FetchTopic.FetchPartition(
+                        FetchRequest.Topic.Partition(
                             partition=p, fetch_offset=offset, partition_max_bytes=PARTITION_MAX_BYTES
                         )
                         for p, offset in positions.items()

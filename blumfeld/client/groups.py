@@ -36,7 +36,7 @@ class Groups:
     def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
 
-    async def list(self) -> list[ListGroupsResponse.ListedGroup]:
+    async def listed(self) -> list[ListGroupsResponse.Group]:
         """All groups of the cluster."""
         metadata = await self._cluster.metadata([])
         listed = []
@@ -46,13 +46,13 @@ class Groups:
             listed += response.groups
         return listed
 
-    async def describe(self, group_id: str) -> DescribeGroupsResponse.DescribedGroup:
+    async def describe(self, group_id: str) -> DescribeGroupsResponse.Group:
         """State, protocol and members of one group."""
 
-        async def attempt() -> DescribeGroupsResponse.DescribedGroup:
+        async def attempt() -> DescribeGroupsResponse.Group:
             node = await self._cluster.coordinator(group_id)
             response = await self._cluster.broker(node, DescribeGroupsRequest(groups=[group_id]))
-            found: DescribeGroupsResponse.DescribedGroup = response.groups[0]
+            found: DescribeGroupsResponse.Group = response.groups[0]
             check(found.error_code, f"group {group_id}")
             return found
 
@@ -63,7 +63,7 @@ class Groups:
 
         async def attempt() -> dict[tuple[str, int], int]:
             node = await self._cluster.coordinator(group_id)
-            group = OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group_id, topics=None)
+            group = OffsetFetchRequest.Group(group_id=group_id, topics=None)
             # Topic names came back as ids in version 10: versions up to 9 keep this readable.
             response = await self._cluster.broker(
                 node, OffsetFetchRequest(group_id=group_id, topics=None, groups=[group]), max_version=9

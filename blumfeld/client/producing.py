@@ -9,7 +9,7 @@ from blumfeld.client.errors import check
 from blumfeld.client.partitioner import partition_for
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.messages.produce import ProduceRequest
-from blumfeld.protocol.records import Record, build_batch
+from blumfeld.protocol.records import Header, Record, build_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,10 +75,10 @@ class Producer:
             leader = next((p.leader_id for p in found.partitions if p.partition_index == partition), None)
             if leader is None:
                 raise ValueError(f"topic {topic} has no partition {partition}, only {len(found.partitions)}")
-            data = ProduceRequest.TopicProduceData(
+            data = ProduceRequest.Topic(
                 name=topic,
                 topic_id=found.topic_id,
-                partition_data=[ProduceRequest.TopicProduceData.PartitionProduceData(index=partition, records=batch)],
+                partition_data=[ProduceRequest.Topic.Partition(index=partition, records=batch)],
             )
             request = ProduceRequest(transactional_id=None, acks=acks, timeout_ms=PRODUCE_TIMEOUT_MS, topic_data=[data])
             response = await self._cluster.broker(leader, request)
@@ -97,7 +97,7 @@ def _batch(messages: Sequence[Message], now_ms: int, codec: Codec) -> bytes:
                 message.timestamp if message.timestamp is not None else now_ms,
                 message.key,
                 message.value,
-                tuple(message.headers),
+                tuple(Header(*header) for header in message.headers),
             )
             for delta, message in enumerate(messages)
         ],

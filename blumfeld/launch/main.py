@@ -1,6 +1,6 @@
 """One node as a process: event loop, signals, logging, readiness, exit code.
 
-Owns the process's life from parsed arguments to exit code. SIGTERM and SIGINT stop cleanly with exit code 0; so does the
+Owns the process’s life from arguments to exit code. SIGTERM and SIGINT stop cleanly with exit code 0; so does the
 end of standard input where the parent asked for that. A second signal ends at once.
 """
 

@@ -74,12 +74,12 @@ class Plan:
         entropy = SystemEntropy()
         count = brokers or 1
         taken: set[int] = {port + i for i in range(count)} if port else set()
-        nodes = []
+        planned = []
         for node_id in range(1, count + 1):
             client_port = port + node_id - 1 if port else _take(host, taken)
             directory = None if data is None else os.path.join(os.path.abspath(data), str(node_id))
-            nodes.append(NodePlan(node_id, host, client_port, _take(LOOPBACK, taken), entropy.uuid(), directory))
-        return cls(uuid_to_text(entropy.uuid()), profile, settings, tuple(nodes))
+            planned.append(NodePlan(node_id, host, client_port, _take(LOOPBACK, taken), entropy.uuid(), directory))
+        return cls(uuid_to_text(entropy.uuid()), profile, settings, tuple(planned))
 
     @classmethod
     def load(cls, path: str) -> Plan:

@@ -22,7 +22,7 @@ class ErrorCode(IntEnum):
     retriable: bool
     """Whether the same request may succeed later, perhaps at another broker or after new metadata."""
 
-    def __new__(cls, code: int, text: str, retriable: bool = False) -> ErrorCode:
+    def __new__(cls, code: int, text: str = "", retriable: bool = False) -> ErrorCode:
         member = int.__new__(cls, code)
         member._value_ = code
         member.text = text

@@ -9,15 +9,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from blumfeld.cluster.image.features import (
+    KRAFT_VERSION,
+    LATEST_METADATA_VERSION,
+    METADATA_VERSION,
+    MINIMUM_METADATA_VERSION,
+)
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from blumfeld.broker.context import Broker, Context
     from blumfeld.broker.dispatch import Api
+
+SUPPORTED_FEATURES = {
+    METADATA_VERSION: (MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
+    KRAFT_VERSION: (0, 1),
+}
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
@@ -28,7 +39,7 @@ def api_versions(broker: Broker, context: Context, request: ApiVersionsRequest) 
 
     response = announce(SERVED.values(), context, request)
     if response.error_code == ErrorCode.NONE:
-        add_features(response, broker.image.features.levels, broker.image.offset)
+        add_features(response, broker.image.features.levels, broker.image.offset, context.api_version)
     return response
 
 
@@ -47,6 +58,18 @@ def announce(served: Iterable[Api], context: Context, request: ApiVersionsReques
 
 
 def _row(api: Api) -> ApiVersionsResponse.ApiVersion:
-    return ApiVersionsResponse.ApiVersion(
-        api_key=api.key, min_version=api.first_version, max_version=api.last_version
-    )
+    return ApiVersionsResponse.ApiVersion(api_key=api.key, min_version=api.first_version, max_version=api.last_version)
+
+
+def add_features(response: ApiVersionsResponse, levels: Mapping[str, int], epoch: int, version: int) -> None:
+    """What this software supports, and what the cluster has finalized (KIP-584)."""
+    response.supported_features = [
+        ApiVersionsResponse.SupportedFeature(name=name, min_version=lowest, max_version=highest)
+        for name, (lowest, highest) in SUPPORTED_FEATURES.items()
+        if lowest > 0 or version >= 4  # ranges from 0 break older clients (KAFKA-17011)
+    ]
+    response.finalized_features_epoch = epoch
+    response.finalized_features = [
+        ApiVersionsResponse.FinalizedFeature(name=name, max_version_level=level, min_version_level=level)
+        for name, level in levels.items()
+    ]
