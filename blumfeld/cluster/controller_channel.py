@@ -1,31 +1,47 @@
 """The way from a broker to the active controller, wherever that is.
 
 Owns the search for the active controller (from the raft leader this node knows), one link to it, the wrapping of
-clients' admin requests in Envelope (v0), and the retries while leadership moves. Where the active controller is this
-very process, requests are handed over without a wire.
+clients' admin requests in Envelope (v0, KIP-590), and the retries while leadership moves. Where the active controller
+is this very process, requests are handed over without a wire.
 
-Must never know what the requests mean, except for the one field that says NOT_CONTROLLER.
+Must never know what the requests mean, except for the codes that say NOT_CONTROLLER.
 
 Invariants
 - A request is tried until its time is up while there is no leader, the leader is not reachable, or answers
-  NOT_CONTROLLER; every other answer is final. Requests are idempotent or fenced by epochs, so trying again is safe.
+  NOT_CONTROLLER; every other answer is final. Requests are idempotent or fenced by epochs, so trying again is safe (a
+  CreateTopics that was carried out unheard is answered TOPIC_ALREADY_EXISTS, as by Apache Kafka).
+- A request that waits for a controller which is no longer the leader is given up and sent to the new one.
 - Requests of this broker and of clients share the link but never wait for each other's answers.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from blumfeld.cluster.controller.context import ControllerContext
+from blumfeld.cluster.envelope import unwrap, wrap
+from blumfeld.cluster.link import Link, LinkError, UnsupportedByPeer
+from blumfeld.cluster.producer_ids import ProducerIds
+from blumfeld.protocol.errors import ErrorCode, ProtocolError
+from blumfeld.protocol.messages.allocate_producer_ids import AllocateProducerIdsRequest
+from blumfeld.protocol.messages.envelope import EnvelopeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from blumfeld.env.environment import Env
     from blumfeld.protocol.messages.header import RequestHeader
     from blumfeld.protocol.schema import Request
 
+FIRST_RETRY_S: Final = 0.02
+LAST_RETRY_S: Final = 0.2
+LOOK_AT_LEADER_S: Final = 0.1
+ALLOCATE_TIMEOUT_MS: Final = 5_000.0
+SMALLEST_TIMEOUT_MS: Final = 1.0
+
 
 class ControllerUnavailable(Exception):
-    """No active controller answered in time; clients are told REQUEST_TIMED_OUT or COORDINATOR-like retriable codes."""
+    """No active controller answered in time; clients are told REQUEST_TIMED_OUT or another retriable code."""
 
 
 class LocalController(Protocol):
@@ -36,7 +52,7 @@ class LocalController(Protocol):
         """Whether it leads the quorum now."""
         ...
 
-    def handle(self, request: Request, context: Any) -> Awaitable[Any]:
+    def handle(self, request: Request, context: ControllerContext) -> Awaitable[Any]:
         """Answer one request; refusals, NOT_CONTROLLER among them, are error codes in the answer."""
         ...
 
@@ -65,7 +81,14 @@ class ControllerChannel:
     """
 
     def __init__(self, env: Env, node_id: int, quorum: QuorumView, local: LocalController | None = None) -> None:
-        raise NotImplementedError
+        self._env = env
+        self._node_id = node_id
+        self._quorum = quorum
+        self._local = local
+        self._link: Link | None = None
+        self.broker_epoch = -1
+        """Set by the lifecycle when the broker has registered."""
+        self._producer_ids = ProducerIds(self._allocate_producer_ids)
 
     async def send(self, request: Request, *, timeout_ms: float) -> Any:
         """Send a broker's own request (registration, heartbeat, AlterPartition, …) and return its answer.
@@ -73,26 +96,112 @@ class ControllerChannel:
         Raises:
             ControllerUnavailable: no active controller answered in time.
         """
-        raise NotImplementedError
+        context = ControllerContext(type(request).VERSIONS.high)
+        return await self._until_answered(request, request, context, timeout_ms)
 
     async def forward(
-        self, request: Request, header: RequestHeader, *, client_host: str, timeout_ms: float, principal: str = "ANONYMOUS"
+        self,
+        request: Request,
+        header: RequestHeader,
+        *,
+        client_host: str,
+        timeout_ms: float,
+        principal: str = "ANONYMOUS",
     ) -> Any:
         """Pass a client's admin request on, in the version the client used, and return the controller's answer.
 
         Raises:
             ControllerUnavailable: no active controller answered in time.
         """
-        raise NotImplementedError
+        context = ControllerContext(
+            header.request_api_version,
+            principal,
+            client_host=client_host,
+            client_id=header.client_id or "",
+            forwarded=True,
+        )
+        enveloped = wrap(request, header, client_host=client_host, principal=principal)
+        return await self._until_answered(request, enveloped, context, timeout_ms)
 
-    async def next_producer_id(self) -> int:
-        """A producer id that nobody had before, from blocks of 1000 (AllocateProducerIds).
+    async def next_producer_id(self) -> int | ErrorCode:
+        """A producer id that nobody had before (AllocateProducerIds, in blocks of 1000); or the controller's refusal.
 
         Raises:
             ControllerUnavailable: a new block was needed and not had in time.
         """
-        raise NotImplementedError
+        taken = self._producer_ids.take()
+        return taken if taken is not None else await self._producer_ids.next()
 
     def close(self) -> None:
-        """Close the link; requests in flight fail."""
-        raise NotImplementedError
+        """Close the link; requests in flight fail and are tried again until their time is up."""
+        if self._link is not None:
+            self._link.close()
+
+    async def _allocate_producer_ids(self) -> Any:
+        request = AllocateProducerIdsRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
+        return await self.send(request, timeout_ms=ALLOCATE_TIMEOUT_MS)
+
+    async def _until_answered(
+        self, request: Request, on_the_wire: Request, context: ControllerContext, timeout_ms: float
+    ) -> Any:
+        clock = self._env.clock
+        deadline = clock.monotonic() + timeout_ms / 1000
+        retry_s = FIRST_RETRY_S
+        while True:
+            try:
+                answer = await self._ask(request, on_the_wire, context, (deadline - clock.monotonic()) * 1000)
+                if isinstance(answer, EnvelopeResponse) and answer.error_code != ErrorCode.NOT_CONTROLLER:
+                    answer = unwrap(answer, type(request).KEY, context.api_version)
+                if not says_not_controller(answer):
+                    return answer
+                reason = "the node that was asked is not the active controller"
+            except UnsupportedByPeer as error:
+                raise ControllerUnavailable(str(error)) from error
+            except (LinkError, ProtocolError, NoLeader) as error:
+                reason = str(error)
+            if clock.monotonic() + retry_s >= deadline:
+                raise ControllerUnavailable(reason)
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    async def _ask(self, request: Request, on_the_wire: Request, context: ControllerContext, timeout_ms: float) -> Any:
+        """One try at whoever leads now."""
+        if self._local is not None and self._local.is_active:
+            return await self._local.handle(request, context)
+        leader = self._quorum.leader_id
+        endpoint = None if leader is None else self._quorum.controller_endpoint(leader)
+        if endpoint is None or leader == self._node_id:
+            raise NoLeader("no active controller is known")
+        link = self._link_to(*endpoint)
+        answering = asyncio.ensure_future(link.send(on_the_wire, timeout_ms=max(timeout_ms, SMALLEST_TIMEOUT_MS)))
+        try:
+            while not (await asyncio.wait([answering], timeout=LOOK_AT_LEADER_S))[0]:
+                if self._quorum.leader_id not in (leader, None):
+                    raise NoLeader(f"controller {leader} was replaced before it answered")
+            return answering.result()
+        finally:
+            answering.cancel()
+
+    def _link_to(self, host: str, port: int) -> Link:
+        link = self._link
+        if link is None or (link.host, link.port) != (host, port):
+            if link is not None:
+                link.close()
+            link = self._link = Link(self._env, host, port, client_id=f"broker-{self._node_id}")
+        return link
+
+
+class NoLeader(Exception):
+    """There is nobody to ask at the moment."""
+
+
+def says_not_controller(answer: Any) -> bool:
+    """Whether an answer as a whole says NOT_CONTROLLER: at its top or, without such a field, in its first part."""
+    code = getattr(answer, "error_code", None)
+    if code is not None:
+        return bool(code == ErrorCode.NOT_CONTROLLER)
+    for name in ("topics", "responses", "results", "resources"):
+        parts = getattr(answer, name, None)
+        if parts:
+            return getattr(parts[0], "error_code", 0) == ErrorCode.NOT_CONTROLLER
+    return False

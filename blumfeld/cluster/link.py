@@ -12,7 +12,8 @@ Failures
     ├── Unreachable          no connection could be made in time
     │   └── Refused          the host answered: nobody listens on that port
     ├── Closed               the connection broke while the request was in flight, or the link was closed
-    └── TimedOut             connected, but no answer in time; the connection is closed, as its answers are now late
+    ├── TimedOut             connected, but no answer in time; the connection is closed, as its answers are now late
+    └── UnsupportedByPeer    connected, but the other node knows no version of the request that we know
 
 Invariants
 - A request is written at most once; whether it was carried out is unknown after `Closed` and `TimedOut`.
@@ -23,36 +24,34 @@ Invariants
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from blumfeld.cluster.conversation import Conversation
+from blumfeld.cluster.failures import Closed, LinkError, Refused, TimedOut, Unreachable, UnsupportedByPeer
+
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from blumfeld.env.environment import Env
     from blumfeld.protocol.schema import Request
 
+__all__ = [
+    "Closed",
+    "Link",
+    "LinkError",
+    "Links",
+    "Refused",
+    "TimedOut",
+    "Unreachable",
+    "UnsupportedByPeer",
+    "probe",
+]
 
-class LinkError(Exception):
-    """No answer was had from the other node."""
-
-
-class Unreachable(LinkError):
-    """No connection could be made in time."""
-
-
-class Refused(Unreachable):
-    """The host answered that nobody listens on that port: the process is gone, or not there yet."""
-
-
-class Closed(LinkError):
-    """The connection broke while the request was in flight, or the link was closed."""
-
-
-class TimedOut(LinkError):
-    """The other node was connected but did not answer in time."""
-
-
-class UnsupportedByPeer(LinkError):
-    """The other node does not know the request, or no version of it that we know."""
+REQUEST_TIMEOUT_MS = 30_000.0
+CONNECT_TIMEOUT_MS = 5_000.0
+PROBE_TIMEOUT_MS = 250.0
 
 
 class Link:
@@ -65,6 +64,7 @@ class Link:
         request_timeout_ms: the deadline of a request, unless `send` is told another.
         connect_timeout_ms: how long connecting and negotiating may take.
         on_lost: called once for each established connection that ends, other than by `close()`.
+        tls: for an encrypted listener.
     """
 
     def __init__(
@@ -74,16 +74,29 @@ class Link:
         port: int,
         *,
         client_id: str = "",
-        request_timeout_ms: float = 30_000,
-        connect_timeout_ms: float = 5_000,
+        request_timeout_ms: float = REQUEST_TIMEOUT_MS,
+        connect_timeout_ms: float = CONNECT_TIMEOUT_MS,
         on_lost: Callable[[Link], None] | None = None,
+        tls: SSLContext | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.host = host
+        self.port = port
+        self._env = env
+        self._client_id = client_id
+        self._request_timeout_ms = request_timeout_ms
+        self._connect_timeout_ms = connect_timeout_ms
+        self._on_lost = on_lost
+        self._tls = tls
+        self._conversation: Conversation | None = None
+        self._connecting: asyncio.Task[Conversation] | None = None
+
+    def __repr__(self) -> str:
+        return f"Link({self.host}:{self.port}, {'connected' if self.connected else 'not connected'})"
 
     @property
     def connected(self) -> bool:
         """Whether there is a negotiated connection now."""
-        raise NotImplementedError
+        return self._conversation is not None
 
     async def send(self, request: Request, *, timeout_ms: float | None = None, max_version: int | None = None) -> Any:
         """Send `request` and return the decoded answer, an instance of `type(request).RESPONSE`.
@@ -94,17 +107,111 @@ class Link:
             LinkError: see the tree above.
             ProtocolError: the answer could not be decoded (the connection is closed).
         """
-        raise NotImplementedError
+        conversation = self._conversation or await self._connect()
+        timeout_s = (self._request_timeout_ms if timeout_ms is None else timeout_ms) / 1000
+        return await conversation.ask(request, conversation.version_of(type(request), max_version), timeout_s)
 
-    async def version_for(self, request_class: type[Request]) -> int:
+    async def version_for(self, request_class: type[Request], max_version: int | None = None) -> int:
         """The version that a request of this class would be sent with; connects first if need be."""
-        raise NotImplementedError
+        conversation = self._conversation or await self._connect()
+        return conversation.version_of(request_class, max_version)
+
+    async def connect(self) -> None:
+        """Have a negotiated connection. Raises LinkError."""
+        if self._conversation is None:
+            await self._connect()
 
     def close(self) -> None:
         """Close the connection; requests in flight fail with `Closed`. The link may be used again."""
-        raise NotImplementedError
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            conversation.close()
+
+    async def _connect(self) -> Conversation:
+        """Connect and negotiate, once for all who ask meanwhile."""
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._open())
+            self._connecting.add_done_callback(self._connected)
+        try:
+            return await asyncio.shield(self._connecting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Closed(f"the link to {self.host}:{self.port} was closed while it connected") from None
+
+    def _connected(self, task: asyncio.Task[Conversation]) -> None:
+        if self._connecting is task:
+            self._connecting = None
+        if not task.cancelled():
+            task.exception()  # whoever asked has been told; nobody may be left to ask
+
+    async def _open(self) -> Conversation:
+        timeout_s = self._connect_timeout_ms / 1000
+        name = f"{self.host}:{self.port}"
+        deadline = self._env.clock.monotonic() + timeout_s
+        try:
+            _, conversation = await self._env.network.connect(
+                self.host, self.port, lambda: Conversation(name, self._client_id, self._ended), timeout_s, tls=self._tls
+            )
+        except ConnectionRefusedError as error:
+            raise Refused(f"{name}: nobody listens") from error
+        except OSError as error:  # TimeoutError is one
+            raise Unreachable(f"{name}: {error}") from error
+        try:
+            await conversation.negotiate(max(deadline - self._env.clock.monotonic(), 0.001))
+        except BaseException:
+            conversation.close()
+            raise
+        self._conversation = conversation
+        return conversation
+
+    def _ended(self, conversation: Conversation) -> None:
+        if self._conversation is conversation:
+            self._conversation = None
+            if self._on_lost is not None:
+                self._on_lost(self)
 
 
-async def probe(env: Env, host: str, port: int, *, timeout_ms: float = 250) -> LinkError | None:
+class Links:
+    """Links by address, each made when first asked for. Serves `raft.driver.PeerLinks`."""
+
+    def __init__(self, env: Env, *, client_id: str = "", on_lost: Callable[[Link], None] | None = None) -> None:
+        self._env = env
+        self._client_id = client_id
+        self._on_lost = on_lost
+        self._links: dict[tuple[str, int], Link] = {}
+
+    def to(self, host: str, port: int) -> Link:
+        """The link to an address."""
+        link = self._links.get((host, port))
+        if link is None:
+            link = self._links[host, port] = Link(
+                self._env, host, port, client_id=self._client_id, on_lost=self._on_lost
+            )
+        return link
+
+    async def send(self, host: str, port: int, request: Request, *, timeout_ms: float) -> Any:
+        """`Link.send` to that address."""
+        return await self.to(host, port).send(request, timeout_ms=timeout_ms)
+
+    def close(self) -> None:
+        """Close all links."""
+        links, self._links = self._links, {}
+        for link in links.values():
+            link.close()
+
+
+async def probe(env: Env, host: str, port: int, *, timeout_ms: float = PROBE_TIMEOUT_MS) -> LinkError | None:
     """Try to open a bare connection: None when somebody listens, otherwise what went wrong (`Refused` is evidence)."""
-    raise NotImplementedError
+    try:
+        transport, _ = await env.network.connect(host, port, asyncio.Protocol, timeout_ms / 1000)
+    except ConnectionRefusedError:
+        return Refused(f"{host}:{port}: nobody listens")
+    except OSError as error:
+        return Unreachable(f"{host}:{port}: {error}")
+    transport.abort()
+    return None

@@ -1,43 +1,45 @@
 """All replicas of this broker: the table, and what metadata does to it.
 
-Owns the table (topic id or name, partition) → `Partition`, the turns that concern all of them (high-watermark
-checkpoint, ISR), and the telling of those who wait. Applies metadata deltas: creates, leads, follows and deletes.
+Owns the table (topic id or name, partition) → `Partition`, the ISR turn, and the telling of those who wait. Applies
+metadata deltas: creates, leads, follows and deletes. (The high-watermark checkpoint is the log manager's: it owns the
+file, each log knows its high watermark.)
 
-Must never know the wire beyond message classes, nor sockets: fetchers are told what to fetch.
+Must never know the wire, nor sockets: what is to be followed, proposed or woken is told to three collaborators.
 
 Invariants
 - A partition is in both tables or in none, under one topic id.
 - After any change of a partition `settle` was called: nobody waits for what has happened already.
+- A partition is fetched exactly while this broker follows it and it has a leader.
 - No task and no timer belongs to a partition.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+from blumfeld.cluster.followers import Membership
+from blumfeld.cluster.image.configs import ConfigResourceType
+from blumfeld.cluster.image.image import EMPTY_IMAGE
+from blumfeld.cluster.partition import NO_LEADER, Partition, PartitionWatcher, Role, Signal
+from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from blumfeld.cluster.image.delta import MetadataDelta
     from blumfeld.cluster.image.image import MetadataImage
-    from blumfeld.cluster.partition import Partition
-    from blumfeld.protocol.errors import ErrorCode
+    from blumfeld.cluster.image.topics import PartitionRegistration
+    from blumfeld.cluster.isr import IsrProposal
+    from blumfeld.config.sources import Config
+    from blumfeld.env.clock import Clock
+    from blumfeld.storage.manager import LogManager
 
+__all__ = ["Followed", "LeadershipListener", "PartitionWatcher", "ReplicaManager"]
 
-class PartitionWatcher(Protocol):
-    """Somebody who wants to know about one partition, for as long as it is watched."""
-
-    def on_append(self, partition: Partition) -> None:
-        """Its log end offset moved."""
-        ...
-
-    def on_commit(self, partition: Partition) -> None:
-        """Its high watermark (or last stable offset) moved."""
-        ...
-
-    def on_leadership(self, partition: Partition) -> None:
-        """Its role or leader epoch changed, or it is gone."""
-        ...
+_log = logging.getLogger(__name__)
+_NO_PARTITIONS: Final[Mapping[int, Partition]] = {}
+MIN_INSYNC_REPLICAS: Final = "min.insync.replicas"
 
 
 class LeadershipListener(Protocol):
@@ -52,49 +54,291 @@ class LeadershipListener(Protocol):
         ...
 
 
+class Followed(Protocol):
+    """Whoever fetches what is followed: `fetcher.Fetchers`."""
+
+    def follow(self, partition: Partition) -> None:
+        """Fetch it from its leader from now on; anew where it was fetched already."""
+        ...
+
+    def unfollow(self, partition: Partition) -> None:
+        """Fetch it no more; fine where it was not."""
+        ...
+
+    def brokers_changed(self, broker_ids: Iterable[int]) -> None:
+        """These brokers registered, went, or moved."""
+        ...
+
+    def drop_idle(self) -> None:
+        """A run of metadata is through: give up what nothing is fetched over any more."""
+        ...
+
+
 class ReplicaManager:
-    """The replicas of one broker."""
+    """The replicas of one broker.
+
+    Args:
+        logs: the logs here.
+        membership: this broker and its view of the others; `cluster` in it is kept current.
+        clock: monotonic seconds.
+        config: replica.lag.time.max.ms and the defaults of topics.
+        wake: tells the purgatory that a signal moved (`Purgatory.check`).
+        followed: the fetchers.
+        propose: sends ISR proposals to the controller (`IsrChanges.submit`).
+    """
+
+    def __init__(
+        self,
+        logs: LogManager,
+        membership: Membership,
+        clock: Clock,
+        config: Config,
+        *,
+        wake: Callable[[Signal], None],
+        followed: Followed,
+        propose: Callable[[IsrProposal], None],
+    ) -> None:
+        self.logs = logs
+        self.membership = membership
+        self.image: MetadataImage = EMPTY_IMAGE
+        self._clock = clock
+        self._config = config
+        self._max_lag_s = config.int("replica.lag.time.max.ms") / 1000
+        self._wake = wake
+        self._followed = followed
+        self._propose = propose
+        self._by_id: dict[bytes, dict[int, Partition]] = {}
+        self._by_name: dict[str, dict[int, Partition]] = {}
+        self._unusable: set[tuple[bytes, int]] = set()
+        self._listeners: list[LeadershipListener] = []
+
+    # --- looking up --------------------------------------------------------------------------------------------
 
     def find(self, topic_id: bytes, index: int) -> Partition | None:
         """The replica here of that partition, by topic id."""
-        raise NotImplementedError
+        partitions = self._by_id.get(topic_id)
+        return None if partitions is None else partitions.get(index)
 
     def find_by_name(self, topic: str, index: int) -> Partition | None:
         """The replica here of that partition, by topic name."""
-        raise NotImplementedError
+        partitions = self._by_name.get(topic)
+        return None if partitions is None else partitions.get(index)
 
     def partitions_of(self, topic: str) -> Mapping[int, Partition]:
         """The replicas here of a topic; empty when there are none."""
-        raise NotImplementedError
+        return self._by_name.get(topic, _NO_PARTITIONS)
 
     def partitions_of_id(self, topic_id: bytes) -> Mapping[int, Partition]:
         """The same, by topic id."""
-        raise NotImplementedError
+        return self._by_id.get(topic_id, _NO_PARTITIONS)
 
-    def all(self) -> Iterable[Partition]:
+    def all(self) -> Iterator[Partition]:
         """Every replica here."""
-        raise NotImplementedError
+        for partitions in self._by_id.values():
+            yield from partitions.values()
 
     def why_missing(self, topic: str, index: int) -> ErrorCode:
-        """NOT_LEADER_OR_FOLLOWER when metadata knows the partition (it is elsewhere), else UNKNOWN_TOPIC_OR_PARTITION."""
-        raise NotImplementedError
+        """Why a partition is not here: elsewhere (NOT_LEADER_OR_FOLLOWER), nowhere, or on a disk that failed."""
+        known = self.image.topics.get(topic)
+        if known is None or index not in known.partitions:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if (known.id, index) in self._unusable:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER
 
-    def apply(self, delta: MetadataDelta, image: MetadataImage) -> None:
-        """Act on committed metadata: create, lead, follow, delete, reconfigure what the delta names."""
-        raise NotImplementedError
+    # --- telling -----------------------------------------------------------------------------------------------
 
     def settle(self, partition: Partition) -> None:
         """Tell those who wait for `partition` what has moved since the last time. Cheap when nothing has."""
-        raise NotImplementedError
+        told, log, isr = partition.settled, partition.log, partition.isr
+        appended = log.log_end_offset != told.end
+        committed = (
+            log.high_watermark != told.high_watermark
+            or log.last_stable_offset != told.stable
+            or log.log_start_offset != told.start
+            or isr.maximal is not told.isr
+        )
+        led = partition.leader_epoch != told.leader_epoch or partition.role is not told.role
+        told.end = log.log_end_offset
+        told.high_watermark = log.high_watermark
+        told.stable = log.last_stable_offset
+        told.start = log.log_start_offset
+        told.isr = isr.maximal
+        told.leader_epoch = partition.leader_epoch
+        told.role = partition.role
+        if isr.proposal is not told.proposal:
+            told.proposal = isr.proposal
+            if isr.proposal is not None:
+                self._propose(isr.proposal)
+        if appended or led:
+            self._wake(partition.appended)
+        if committed or led:
+            self._wake(partition.committed)
+        for watcher in partition.watchers:
+            if appended:
+                watcher.on_append(partition)
+            if committed:
+                watcher.on_commit(partition)
+            if led:
+                watcher.on_leadership(partition)
 
     def watch(self, partition: Partition, watcher: PartitionWatcher) -> None:
-        """Tell `watcher` whenever the partition moves."""
-        raise NotImplementedError
+        """Tell `watcher` whenever the partition moves. A watcher must not watch or unwatch while it is told."""
+        partition.watchers.append(watcher)
 
     def unwatch(self, partition: Partition, watcher: PartitionWatcher) -> None:
-        """Undo `watch`."""
-        raise NotImplementedError
+        """Undo `watch`; fine where it was not watched."""
+        if watcher in partition.watchers:
+            partition.watchers.remove(watcher)
 
     def subscribe(self, listener: LeadershipListener) -> None:
         """Tell `listener` of every election and resignation from now on."""
-        raise NotImplementedError
+        self._listeners.append(listener)
+
+    # --- turns -------------------------------------------------------------------------------------------------
+
+    def shrink_isrs(self) -> None:
+        """Propose to drop replicas that lag; each half of replica.lag.time.max.ms."""
+        now = self._clock.monotonic()
+        for partition in self.all():
+            if partition.is_leader:
+                partition.shrink_isr(now)
+                self.settle(partition)
+
+    @property
+    def isr_turn_s(self) -> float:
+        """How often `shrink_isrs` is due."""
+        return self._max_lag_s / 2
+
+    # --- metadata ----------------------------------------------------------------------------------------------
+
+    def apply(self, delta: MetadataDelta, image: MetadataImage) -> None:
+        """Act on committed metadata: create, lead, follow, delete, reconfigure what the delta names."""
+        self.image = image
+        self.membership.cluster = image.cluster
+        now = self._clock.monotonic()
+        if delta.cluster is not None:
+            self._followed.brokers_changed(delta.cluster.changed_brokers)
+        if delta.topics is not None:
+            for topic in delta.topics.deleted.values():
+                for index in topic.partitions:
+                    self._remove(topic.id, index)
+            for changed, index, registration in delta.topics.changed_partitions():
+                self._apply_partition(changed.name, changed.id, index, registration, now)
+        if delta.configs is not None:
+            for resource in delta.configs.changed:
+                if resource.type == ConfigResourceType.TOPIC:
+                    self._reconfigure(resource.name)
+        self._followed.drop_idle()
+
+    def remove_strays(self) -> int:
+        """Delete logs that metadata does not place here. Call it only with metadata that is caught up."""
+        strays = [
+            log for log in self.logs.logs() if log.topic_id is None or self.find(log.topic_id, log.partition) is None
+        ]
+        for log in strays:
+            _log.info("deleting the log of %s: metadata places no such replica here", log.topic_partition)
+            self.logs.delete(log.topic, log.partition)
+        return len(strays)
+
+    def reconfigured(self, config: Config) -> None:
+        """The broker's own options changed: give the new defaults to all topics."""
+        self._config = config
+        for topic in self._by_name:
+            self._reconfigure(topic)
+
+    def _apply_partition(
+        self, topic: str, topic_id: bytes, index: int, registration: PartitionRegistration, now: float
+    ) -> None:
+        me = self.membership.node_id
+        if me not in registration.replicas:
+            self._remove(topic_id, index, registration.leader_epoch)
+            return
+        partition = self.find(topic_id, index) or self._create(topic, topic_id, index, registration)
+        if partition is None:
+            return
+        if registration.leader == me:
+            self._lead(partition, registration, now)
+        else:
+            self._follow(partition, registration)
+        self.settle(partition)
+
+    def _lead(self, partition: Partition, registration: PartitionRegistration, now: float) -> None:
+        self._followed.unfollow(partition)
+        if partition.become_leader(registration, now):
+            _log.debug("leading %r", partition)
+            for listener in self._listeners:
+                listener.on_elected(partition)
+
+    def _follow(self, partition: Partition, registration: PartitionRegistration) -> None:
+        led = partition.is_leader
+        if partition.become_follower(registration):
+            _log.debug("following %r", partition)
+            if registration.leader == NO_LEADER:
+                self._followed.unfollow(partition)
+            else:
+                self._followed.follow(partition)
+            if led:
+                self._resigned(partition, registration.leader_epoch)
+
+    def _resigned(self, partition: Partition, leader_epoch: int | None) -> None:
+        for listener in self._listeners:
+            listener.on_resigned(partition.topic, partition.index, leader_epoch)
+
+    def _create(self, topic: str, topic_id: bytes, index: int, registration: PartitionRegistration) -> Partition | None:
+        overrides = self.image.configs.of_topic(topic)
+        directory = registration.directory(self.membership.node_id)
+        try:
+            log = self.logs.create(topic, index, topic_id, overrides, directory_id=directory)
+        except (StorageError, OSError) as error:
+            _log.error("no replica of %s-%d here: %s", topic, index, error)
+            self._unusable.add((topic_id, index))
+            return None
+        self._unusable.discard((topic_id, index))
+        partition = Partition(
+            topic,
+            topic_id,
+            index,
+            log,
+            self.membership,
+            max_lag_s=self._max_lag_s,
+            min_in_sync=self._min_in_sync(overrides),
+        )
+        self._by_id.setdefault(topic_id, {})[index] = partition
+        self._by_name.setdefault(topic, {})[index] = partition
+        return partition
+
+    def _remove(self, topic_id: bytes, index: int, leader_epoch: int | None = None) -> None:
+        partition = self.find(topic_id, index)
+        self._unusable.discard((topic_id, index))
+        if partition is None:
+            return
+        self._followed.unfollow(partition)
+        led = partition.is_leader
+        partition.retire()
+        del self._by_id[topic_id][index]
+        if not self._by_id[topic_id]:
+            del self._by_id[topic_id]
+        del self._by_name[partition.topic][index]
+        if not self._by_name[partition.topic]:
+            del self._by_name[partition.topic]
+        self.settle(partition)
+        if led:
+            self._resigned(partition, leader_epoch)
+        self.logs.delete(partition.topic, index)
+
+    def _reconfigure(self, topic: str) -> None:
+        partitions = self._by_name.get(topic)
+        if not partitions:
+            return
+        overrides = self.image.configs.of_topic(topic)
+        self.logs.update_topic_config(topic, overrides)
+        min_in_sync = self._min_in_sync(overrides)
+        now = self._clock.monotonic()
+        for partition in partitions.values():
+            partition.set_min_in_sync(min_in_sync, now)
+            self.settle(partition)
+
+    def _min_in_sync(self, overrides: Mapping[str, str]) -> int:
+        value = overrides.get(MIN_INSYNC_REPLICAS)
+        return self._config.int(MIN_INSYNC_REPLICAS) if value is None else int(value)

@@ -1,0 +1,87 @@
+"""The replicas of one broker, wired to their fetchers, their ISR changes and the purgatory.
+
+Owns the composition and the ISR turn. What `broker/server.py` starts and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from blumfeld.cluster.fetcher import Fetchers
+from blumfeld.cluster.followers import Membership
+from blumfeld.cluster.image.cluster import ClusterImage
+from blumfeld.cluster.isr_changes import IsrChanges
+from blumfeld.cluster.replicas import ReplicaManager
+
+if TYPE_CHECKING:
+    from blumfeld.cluster.controller_channel import ControllerChannel
+    from blumfeld.cluster.partition import Partition
+    from blumfeld.cluster.waiting import Purgatory
+    from blumfeld.config.sources import Config
+    from blumfeld.env.environment import Env
+    from blumfeld.storage.manager import LogManager
+
+
+class DataPlane:
+    """Replication on one broker.
+
+    Args:
+        env: clock and network.
+        config: the broker's options.
+        node_id: this broker.
+        logs: its logs, open.
+        purgatory: where requests wait.
+        channel: the way to the controller.
+        listener: the name of the inter-broker listener.
+    """
+
+    def __init__(
+        self,
+        env: Env,
+        config: Config,
+        node_id: int,
+        logs: LogManager,
+        purgatory: Purgatory,
+        channel: ControllerChannel,
+        listener: str,
+    ) -> None:
+        self.membership = Membership(node_id, ClusterImage())
+        self._channel = channel
+        self._isr_changes = IsrChanges(channel, self.membership, env.clock, self._settle)
+        self._fetchers = Fetchers(env, config, self.membership, listener, self._settle)
+        self.replicas = ReplicaManager(
+            logs,
+            self.membership,
+            env.clock,
+            config,
+            wake=purgatory.check,
+            followed=self._fetchers,
+            propose=self._isr_changes.submit,
+        )
+        self._turn: asyncio.TimerHandle | None = None
+
+    def registered(self, broker_epoch: int) -> None:
+        """The controller knows this broker under `broker_epoch` from now on: fetch, propose, allocate with it."""
+        self.membership.broker_epoch = broker_epoch
+        self._channel.broker_epoch = broker_epoch
+        self._fetchers.resume()
+
+    def start(self) -> None:
+        """Begin the ISR turns."""
+        self._turn = asyncio.get_running_loop().call_later(self.replicas.isr_turn_s, self._isr_turn)
+
+    async def stop(self) -> None:
+        """Fetch and propose nothing any more. The logs stay open: they are the log manager's."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        await self._fetchers.stop()
+        await self._isr_changes.stop()
+
+    def _isr_turn(self) -> None:
+        self.replicas.shrink_isrs()
+        self.start()
+
+    def _settle(self, partition: Partition) -> None:
+        self.replicas.settle(partition)
