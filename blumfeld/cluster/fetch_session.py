@@ -1,7 +1,7 @@
 """The follower's half of an incremental fetch session (KIP-227).
 
-Owns what the leader has been told about each partition, and what it must be told next. Builds requests; knows nothing of
-answers but whether the session goes on.
+Owns what the leader has been told about each partition, and what it must be told next. Builds requests; knows nothing
+of answers but whether the session goes on.
 
 Invariants
 - A partition is in `_told` exactly while the leader's session holds it.

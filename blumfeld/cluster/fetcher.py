@@ -8,7 +8,8 @@ Invariants
 - One incremental session per leader; one request in flight, but for a moment in which a second one overtakes it: when
   partitions are to be followed anew while a long poll waits, the session's next request goes out on a second connection
   at once, and the leader answers the first (Apache Kafka's does so with an error, which is of no consequence).
-- Nothing is fetched before this broker is registered: without a broker epoch the leader could not tell incarnations apart.
+- Nothing is fetched before this broker is registered: without a broker epoch the leader could not tell incarnations
+  apart.
 - After a broken connection, the next attempt waits: 50 ms, doubling up to replica.fetch.backoff.ms.
 - A leader that nothing is fetched from has no connection, task or timer.
 """

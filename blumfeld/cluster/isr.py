@@ -1,7 +1,7 @@
 """The in-sync replicas of a partition that is led here, with a change that the controller has not committed yet.
 
-Owns the committed ISR, and at most one proposed change. The controller decides: a proposal is sent as AlterPartition, and
-metadata or the answer settles it.
+Owns the committed ISR, and at most one proposed change. The controller decides: a proposal is sent as AlterPartition,
+and metadata or the answer settles it.
 
 Invariants
 - At most one proposal at a time; it carries the leader epoch and partition epoch it was made in.

@@ -3,15 +3,14 @@
 Owns the broker's state and incarnation, and the one task that talks to the controller about them.
 
     NOT_RUNNING ──start──> STARTING ──caught up──> RECOVERY ──ready, unfenced──> RUNNING
-                                                     any of them ──controlled_shutdown──> PENDING_CONTROLLED_SHUTDOWN
-                                                                                              └──released──> SHUTTING_DOWN
+        any of them ──controlled_shutdown──> PENDING_CONTROLLED_SHUTDOWN ──released──> SHUTTING_DOWN
 
 Invariants
 - One incarnation id per process; one registration per incarnation, repeated until the controller accepts it.
 - DUPLICATE_BROKER_REGISTRATION is waited out: an earlier incarnation's session is still alive at the controller.
 - Unfencing is asked for only when the broker is ready and has applied the metadata up to its own registration.
-- A heartbeat leaves at least each broker.heartbeat.interval.ms, at once when something changed, and reports the metadata
-  offset applied at that moment.
+- A heartbeat leaves at least each broker.heartbeat.interval.ms, at once when something changed, and reports the
+  metadata offset applied at that moment.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class State(Enum):
 
 
 class Identity(NamedTuple):
-    """What a broker registers with. `log_directories`: ids; `previous_broker_epoch`: after a clean shutdown, else −1."""
+    """What a broker registers with. `log_directories`: ids. `previous_broker_epoch`: −1 unless it stopped cleanly."""
 
     node_id: int
     cluster_id: str

@@ -9,10 +9,10 @@ the waiting what has moved. The log is called synchronously.
 Invariants
 - Partition epochs only rise; a registration with an older one is ignored (the AlterPartition answer may come before the
   metadata that says the same). One with an equal epoch never touches the ISR: a proposal under way stays.
-- On the leader, the high watermark is the smallest log end offset over the *maximal* ISR and all that are about to join
-  it; it never goes back within a leader epoch, and stands still while the ISR is smaller than min.insync.replicas.
-- A follower is proposed for the ISR when it has fetched up to the high watermark *and* to the start of this leader epoch,
-  and the metadata knows that very incarnation as unfenced.
+- On the leader, the high watermark is the smallest log end offset over the *maximal* ISR and all that are about to
+  join it; it never goes back within a leader epoch, and stands still while the ISR is smaller than min.insync.replicas.
+- A follower is proposed for the ISR when it has fetched up to the high watermark *and* to the start of this leader
+  epoch, and the metadata knows that very incarnation as unfenced.
 - A leader epoch is in the log's epoch history before anything is appended in it, so that every follower can find out
   where it diverges.
 - A follower's log holds the leader's bytes; its high watermark is what the leader said, at most its own end.
@@ -164,7 +164,7 @@ class Partition:
     def __repr__(self) -> str:
         return (
             f"Partition({self.topic}-{self.index}, {self.role.name.lower()} of epoch {self.leader_epoch}, "
-            f"partition epoch {self.partition_epoch}, isr {self.isr}, {self.log.high_watermark}/{self.log.log_end_offset})"
+            f"partition epoch {self.partition_epoch}, {self.isr}, {self.log.high_watermark}/{self.log.log_end_offset})"
         )
 
     @property
@@ -284,7 +284,7 @@ class Partition:
         if acks == ALL_IN_SYNC and self.is_under_min_isr:
             return AppendResult(
                 ErrorCode.NOT_ENOUGH_REPLICAS,
-                message=f"{len(self.isr.committed)} in-sync replicas are fewer than min.insync.replicas={self.min_in_sync}",
+                message=f"{len(self.isr.committed)} replicas in sync, min.insync.replicas={self.min_in_sync}",
             )
         log = self.log
         end = log.log_end_offset
@@ -345,7 +345,7 @@ class Partition:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def check_epoch(self, current_leader_epoch: int, *, must_lead: bool) -> ErrorCode:
-        """Whether a reader's idea of the leader epoch (−1: none) fits, and whether this replica may serve it (KIP-320)."""
+        """Whether a reader's idea of the leader epoch (−1: none) fits and this replica may serve it (KIP-320)."""
         if current_leader_epoch >= 0 and current_leader_epoch != self.leader_epoch:
             older = current_leader_epoch < self.leader_epoch
             return ErrorCode.FENCED_LEADER_EPOCH if older else ErrorCode.UNKNOWN_LEADER_EPOCH

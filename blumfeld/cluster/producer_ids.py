@@ -1,7 +1,7 @@
 """Producer ids for idempotent producers, in blocks from the controller (KIP-730).
 
-Owns the block that this broker draws from. Invariant: an id is handed out once, here and in the cluster; what is left of a
-block when the broker stops is lost, never used again.
+Owns the block that this broker draws from. Invariant: an id is handed out once, here and in the cluster; what is left
+of a block when the broker stops is lost, never used again.
 """
 
 from __future__ import annotations

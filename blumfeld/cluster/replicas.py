@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.configs import ConfigResourceType
 from blumfeld.cluster.image.image import EMPTY_IMAGE
-from blumfeld.cluster.partition import NO_LEADER, Partition, PartitionWatcher, Role, Signal
+from blumfeld.cluster.partition import NO_LEADER, Partition, PartitionWatcher, Signal
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.errors import StorageError
 

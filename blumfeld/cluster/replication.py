@@ -6,8 +6,8 @@ error.
 Must never know connections or tasks. Partitions are changed by answers alone, synchronously.
 
 Invariants
-- An answer changes a partition only while it is fetched from this leader in the leader epoch that was asked in, and only
-  when its log ends exactly where the leader was told it ends: late and repeated answers do nothing.
+- An answer changes a partition only while it is fetched from this leader in the leader epoch that was asked in, and
+  only when its log ends exactly where the leader was told it ends: late and repeated answers do nothing.
 - Divergence (KIP-595): the log is cut to what both have, and asked again from there. A log is dropped as a whole only
   when the leader's begins above our end; when the leader's ends below ours, ours is cut (unclean election).
 - A partition in trouble is delayed by itself; the others go on.
