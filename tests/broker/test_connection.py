@@ -1,0 +1,286 @@
+"""Connections over real loopback sockets: frames, order, limits, hostile bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from blumfeld.broker.api.api_versions import announce
+from blumfeld.broker.context import Context
+from blumfeld.broker.dispatch import Api, Dispatcher
+from blumfeld.broker.listener import Listener
+from blumfeld.config.sources import load
+from blumfeld.env.environment import Env
+from blumfeld.protocol.frame import encode_request
+from blumfeld.protocol.keys import ApiKey
+from blumfeld.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from blumfeld.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from blumfeld.protocol.messages.list_groups import ListGroupsRequest, ListGroupsResponse
+from blumfeld.protocol.messages.produce import ProduceRequest, ProduceResponse
+from blumfeld.protocol.schema import Request
+
+
+class Scene:
+    """A listener whose handlers answer when the test says so, and sockets to it."""
+
+    def __init__(self) -> None:
+        self.groups: list[ListGroupsResponse.Group] = []
+        self.started: list[Any] = []
+        self.waiting: list[asyncio.Future[Any]] = []
+        self.listener: Listener
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def open(self, **settings: str) -> None:
+        config = load(profile="test", settings=[f"{n.replace('_', '.')}={v}" for n, v in settings.items()])
+        rows = (
+            Api(ApiKey.PRODUCE, 3, 13, lambda: self._later(ProduceResponse(responses=[]))),
+            Api(ApiKey.LIST_GROUPS, 0, 5, lambda: self._at_once),
+            Api(ApiKey.HEARTBEAT, 0, 4, lambda: self._later(HeartbeatResponse(error_code=0))),
+            Api(ApiKey.API_VERSIONS, 0, 4, lambda: self._api_versions),
+        )
+        self.rows = rows
+        dispatcher = Dispatcher(self, {int(row.key): row for row in rows})
+        self.listener = Listener("PLAINTEXT", Env.real(), config, dispatcher)
+        await self.listener.start("127.0.0.1", 0)
+
+    def _later(self, response: Any) -> Callable[[Any, Context, Any], Awaitable[Any]]:
+        def handler(_: Any, context: Context, request: Any) -> Awaitable[Any]:
+            self.started.append(context.header.correlation_id)
+            future = asyncio.get_running_loop().create_future()
+            self.waiting.append(future)
+            future.response = response  # type: ignore[attr-defined]
+            return future
+
+        return handler
+
+    def _at_once(self, _: Any, context: Context, request: ListGroupsRequest) -> ListGroupsResponse:
+        self.started.append(context.header.correlation_id)
+        return ListGroupsResponse(error_code=0, groups=self.groups)
+
+    def _api_versions(self, _: Any, context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse:
+        return announce(self.rows, context, request)
+
+    def answer(self, position: int) -> None:
+        future = self.waiting[position]
+        future.set_result(future.response)  # type: ignore[attr-defined]
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.port)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+        await self.listener.stop(0)
+        await self.until(lambda: self.listener.connections == 0)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    await scene.open()
+    yield scene
+    await scene.close()
+
+
+def framed(request: Request, version: int, correlation_id: int) -> bytes:
+    parts = encode_request(type(request).KEY, version, correlation_id, "test", request)
+    return b"".join(bytes(part) for part in parts)
+
+
+def produce(correlation_id: int, padding: int = 0) -> bytes:
+    partitions = [ProduceRequest.Topic.Partition(index=0, records=b"r" * padding)] if padding else []
+    topics = [ProduceRequest.Topic(name="t", partition_data=partitions)]
+    request = ProduceRequest(acks=-1, timeout_ms=1000, topic_data=topics)
+    return framed(request, 9, correlation_id)
+
+
+def list_groups(correlation_id: int) -> bytes:
+    return framed(ListGroupsRequest(), 0, correlation_id)
+
+
+def heartbeat(correlation_id: int) -> bytes:
+    return framed(HeartbeatRequest(group_id="g", generation_id=1, member_id="m"), 0, correlation_id)
+
+
+async def correlation_ids(reader: asyncio.StreamReader, count: int) -> list[int]:
+    found = []
+    async with asyncio.timeout(5):
+        for _ in range(count):
+            size = struct.unpack(">i", await reader.readexactly(4))[0]
+            found.append(struct.unpack(">i", (await reader.readexactly(size))[:4])[0])
+    return found
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    async with asyncio.timeout(5):
+        try:
+            return await reader.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+async def test_a_frame_may_come_byte_by_byte(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    for byte in list_groups(7):
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0)
+    assert await correlation_ids(reader, 1) == [7]
+
+
+async def test_many_frames_may_come_at_once(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    writer.write(b"".join(list_groups(n) for n in range(500)))
+    assert await correlation_ids(reader, 500) == list(range(500))
+
+
+async def test_a_large_frame_between_small_ones(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    writer.write(list_groups(1) + produce(2, padding=3_000_000) + list_groups(3))
+    await scene.until(lambda: 2 in scene.started)
+    scene.answer(0)
+    assert await correlation_ids(reader, 3) == [1, 2, 3]
+
+
+async def test_produce_requests_wait_together_and_are_answered_in_order(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    writer.write(produce(1) + produce(2) + produce(3))
+    await scene.until(lambda: scene.started == [1, 2, 3])
+    scene.answer(2)
+    scene.answer(1)
+    scene.answer(0)
+    assert await correlation_ids(reader, 3) == [1, 2, 3]
+
+
+async def test_other_requests_wait_for_those_before_them(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    writer.write(produce(1) + list_groups(2) + heartbeat(3) + list_groups(4))
+    await scene.until(lambda: scene.started == [1])
+    await asyncio.sleep(0.02)
+    assert scene.started == [1]
+    scene.answer(0)
+    await scene.until(lambda: scene.started == [1, 2, 3])
+    await asyncio.sleep(0.02)
+    assert scene.started == [1, 2, 3]
+    scene.answer(1)
+    assert await correlation_ids(reader, 4) == [1, 2, 3, 4]
+
+
+async def test_a_connection_that_breaks_gives_its_waiting_requests_up(scene: Scene) -> None:
+    _, writer = await scene.connect()
+    writer.write(heartbeat(1))
+    await scene.until(lambda: len(scene.waiting) == 1)
+    writer.close()
+    await scene.until(lambda: scene.waiting[0].cancelled())
+
+
+@pytest.mark.parametrize("size", [-1, 0, 7, 104_857_601, 2**31 - 1])
+async def test_an_absurd_length_closes_the_connection_before_the_body(scene: Scene, size: int) -> None:
+    reader, writer = await scene.connect()
+    writer.write(struct.pack(">i", size) + b"\x00" * 20)
+    assert await is_closed(reader)
+
+
+async def test_memory_follows_what_arrived_not_what_was_claimed(scene: Scene) -> None:
+    _, writer = await scene.connect()
+    writer.write(struct.pack(">i", 100_000_000) + b"\x00" * 100)
+    await scene.until(lambda: scene.listener.connections == 1)
+    await asyncio.sleep(0.05)
+    connection = next(iter(scene.listener._connections))
+    await scene.until(lambda: connection._frame is not None)
+    assert connection._frame is not None
+    assert len(connection._frame) <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        struct.pack(">hhi", 999, 0, 1) + b"\xff\xff",
+        struct.pack(">hhi", ApiKey.LIST_GROUPS, 99, 1) + b"\xff\xff",
+        struct.pack(">hhi", ApiKey.LIST_GROUPS, 4, 1) + b"\x00\x03tes",
+        struct.pack(">hhi", ApiKey.LIST_GROUPS, 4, 1) + b"\xff\xff\x00\xff\xff\xff\xff\x0f",
+    ],
+    ids=["unknown key", "unknown version", "cut header", "absurd count"],
+)
+async def test_what_cannot_be_understood_closes_the_connection(scene: Scene, frame: bytes) -> None:
+    reader, writer = await scene.connect()
+    writer.write(struct.pack(">i", len(frame)) + frame)
+    assert await is_closed(reader)
+    reader, writer = await scene.connect()
+    writer.write(list_groups(1))
+    assert await correlation_ids(reader, 1) == [1]
+
+
+async def test_an_unknown_version_of_api_versions_is_answered_in_version_0(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    body = struct.pack(">hhi", ApiKey.API_VERSIONS, 77, 5) + b"whatever it holds"
+    writer.write(struct.pack(">i", len(body)) + body)
+    size = struct.unpack(">i", await reader.readexactly(4))[0]
+    answer = await reader.readexactly(size)
+    assert answer[:4] == struct.pack(">i", 5)
+    response = ApiVersionsResponse.decode(answer[4:], 0)
+    assert response.error_code == 35
+    assert [(k.api_key, k.min_version, k.max_version) for k in response.api_keys] == [(18, 0, 4)]
+
+
+async def test_connections_over_the_limits_are_refused() -> None:
+    scene = Scene()
+    await scene.open(max_connections="3", max_connections_per_ip="2")
+    try:
+        for _ in range(2):
+            await scene.connect()
+        await scene.until(lambda: scene.listener.connections == 2)
+        reader, _ = await scene.connect()
+        assert await is_closed(reader)
+        assert scene.listener.connections == 2
+    finally:
+        await scene.close()
+
+
+async def test_idle_connections_are_closed_and_waiting_ones_are_not() -> None:
+    scene = Scene()
+    await scene.open(connections_max_idle_ms="60")
+    try:
+        idle, _ = await scene.connect()
+        busy, writer = await scene.connect()
+        writer.write(heartbeat(1))
+        assert await is_closed(idle)
+        scene.answer(0)
+        assert await correlation_ids(busy, 1) == [1]
+    finally:
+        await scene.close()
+
+
+async def test_nothing_more_is_read_while_replies_are_not_taken(scene: Scene) -> None:
+    scene.groups = [ListGroupsResponse.Group(group_id="g" * 1000, protocol_type="consumer")] * 100
+    _, writer = await scene.connect()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads and writes
+    writer.write(b"".join(list_groups(n) for n in range(5000)))  # half a gigabyte of replies
+    await asyncio.sleep(0.3)
+    first = len(scene.started)
+    await asyncio.sleep(0.1)
+    assert len(scene.started) == first
+    assert 0 < first < 500
+
+
+async def test_stopping_waits_for_what_is_owed(scene: Scene) -> None:
+    reader, writer = await scene.connect()
+    writer.write(heartbeat(9))
+    await scene.until(lambda: len(scene.waiting) == 1)
+    stopping = asyncio.create_task(scene.listener.stop(2))
+    await asyncio.sleep(0.02)
+    scene.answer(0)
+    await stopping
+    assert await correlation_ids(reader, 1) == [9]
+    assert await is_closed(reader)
