@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
+T = TypeVar("T")
 M = TypeVar("M", bound=Machine)
 
 _SLICE_SECONDS = 0.003
@@ -135,12 +136,16 @@ class CoordinatorRuntime(Generic[M]):
             The response, or a future of it where it waits.
         """
         shard = self._shards.get(index)
-        if shard is not None and shard.state is State.ACTIVE:
-            return shard.request(decide, refuse)
-        if shard is not None and shard.state is State.LOADING:
-            self._load_first(index)
-            return refuse(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
-        return refuse(ErrorCode.NOT_COORDINATOR)
+        if shard is None or shard.state is not State.ACTIVE:
+            return refuse(self._why_not_active(index, shard))
+        return shard.request(decide, refuse)
+
+    def look(self, index: int, look: Callable[[M], T], refuse: Callable[[ErrorCode], T]) -> T:
+        """Ask the machine of partition `index` something that writes nothing and need not wait for what is written."""
+        shard = self._shards.get(index)
+        if shard is None or shard.state is not State.ACTIVE:
+            return refuse(self._why_not_active(index, shard))
+        return look(shard.machine)
 
     def tell_all(self, decide: Callable[[M, int], Decision]) -> None:
         """Have every loaded machine decide about something nobody waits for."""
@@ -163,6 +168,12 @@ class CoordinatorRuntime(Generic[M]):
     def led(self) -> list[int]:
         """The partitions led here."""
         return sorted(self._shards)
+
+    def _why_not_active(self, index: int, shard: Shard[M] | None) -> ErrorCode:
+        if shard is None or shard.state is State.FAILED:
+            return ErrorCode.NOT_COORDINATOR
+        self._load_first(index)
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
 
     # --- loading -------------------------------------------------------------------------------------------------
 
