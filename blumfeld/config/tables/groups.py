@@ -196,7 +196,7 @@ OPTIONS = (
         "transaction.state.log.min.isr",
         Type.INT,
         2,
-        "min.insync.replicas of __transaction_state; never more than it has replicas.",
+        "The min.insync.replicas of __transaction_state; never more than it has replicas.",
         Between(1),
     ),
     Option(
