@@ -1,7 +1,8 @@
 """Who asks the controller, and in which version of the request.
 
-Owns one request's surroundings as the deciders may see them. Brokers ask on their own behalf; a client's request comes through
-a broker, in an Envelope or handed over within one process, with the client's version, principal and address.
+Owns one request's surroundings as the deciders may see them. Brokers ask on their own behalf; a client's request
+comes through a broker, in an Envelope or handed over within one process, with the client's version, principal and
+address.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ class ControllerContext(NamedTuple):
         client_host: the client's address as text.
         client_id: from its request header.
         forwarded: a broker passed it on for a client.
+        listener: the controller listener it came in by; empty within one process.
+        connection_id: the connection it came in by; −1 within one process. Heartbeats tie brokers to connections by it.
     """
 
     api_version: int
@@ -27,3 +30,5 @@ class ControllerContext(NamedTuple):
     client_host: str = ""
     client_id: str = ""
     forwarded: bool = False
+    listener: str = ""
+    connection_id: int = -1

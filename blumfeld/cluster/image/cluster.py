@@ -1,7 +1,7 @@
 """Brokers and controllers as the metadata log tells them.
 
-Owns the registrations and their delta. Must never know of sessions or heartbeats: those are the active controller's own,
-never written down. Invariant: a broker's epoch is the offset of its RegisterBrokerRecord, so it never goes back.
+Owns the registrations and their delta. Must never know of sessions or heartbeats: those are the active controller's
+own, never written down. Invariant: a broker's epoch is the offset of its RegisterBrokerRecord, so it never goes back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from blumfeld.cluster.image.directories import LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY
 from blumfeld.protocol.messages.metadata_log import (
     BrokerRegistrationChangeRecord,
     RegisterBrokerRecord,
@@ -58,9 +59,9 @@ class BrokerRegistration(NamedTuple):
 
     def has_online_directory(self, directory: bytes) -> bool:
         """Whether a replica said to lie in `directory` is readable there (KIP-858)."""
-        if int.from_bytes(directory) >= 100:
-            return directory in self.directories
-        return directory != bytes(15) + b"\x01"
+        if directory in {UNASSIGNED_DIRECTORY, MIGRATING_DIRECTORY}:
+            return True
+        return directory != LOST_DIRECTORY and (not self.directories or directory in self.directories)
 
     @classmethod
     def from_record(cls, record: RegisterBrokerRecord) -> BrokerRegistration:
@@ -82,13 +83,13 @@ class BrokerRegistration(NamedTuple):
             broker_epoch=self.epoch,
             incarnation_id=self.incarnation_id,
             end_points=[
-                RegisterBrokerRecord.BrokerEndpoint(
+                RegisterBrokerRecord.Endpoint(
                     name=e.name, host=e.host, port=e.port, security_protocol=e.security_protocol
                 )
                 for e in self.listeners.values()
             ],
             features=[
-                RegisterBrokerRecord.BrokerFeature(name=name, min_supported_version=r.low, max_supported_version=r.high)
+                RegisterBrokerRecord.Feature(name=name, min_supported_version=r.low, max_supported_version=r.high)
                 for name, r in self.features.items()
             ],
             rack=self.rack,
@@ -123,15 +124,13 @@ class ControllerRegistration(NamedTuple):
             incarnation_id=self.incarnation_id,
             zk_migration_ready=self.zk_migration_ready,
             end_points=[
-                RegisterControllerRecord.ControllerEndpoint(
+                RegisterControllerRecord.Endpoint(
                     name=e.name, host=e.host, port=e.port, security_protocol=e.security_protocol
                 )
                 for e in self.listeners.values()
             ],
             features=[
-                RegisterControllerRecord.ControllerFeature(
-                    name=name, min_supported_version=r.low, max_supported_version=r.high
-                )
+                RegisterControllerRecord.Feature(name=name, min_supported_version=r.low, max_supported_version=r.high)
                 for name, r in self.features.items()
             ],
         )
@@ -140,8 +139,8 @@ class ControllerRegistration(NamedTuple):
 class ClusterImage(NamedTuple):
     """Every registered broker and controller, by id."""
 
-    brokers: Mapping[int, BrokerRegistration] = {}  # noqa: RUF012  (never written)
-    controllers: Mapping[int, ControllerRegistration] = {}  # noqa: RUF012
+    brokers: Mapping[int, BrokerRegistration] = {}
+    controllers: Mapping[int, ControllerRegistration] = {}
 
     def broker(self, broker_id: int) -> BrokerRegistration | None:
         return self.brokers.get(broker_id)
@@ -164,7 +163,7 @@ class ClusterImage(NamedTuple):
 
 
 class ClusterDelta:
-    """Replays registrations over `image`. `changed_brokers` maps an id to its new registration, None when it is gone."""
+    """Replays registrations over `image`. `changed_brokers`: an id's new registration, None when it is gone."""
 
     __slots__ = ("changed_brokers", "changed_controllers", "image")
 

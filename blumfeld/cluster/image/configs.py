@@ -45,7 +45,7 @@ _NONE: Mapping[str, str] = {}
 class ConfigsImage(NamedTuple):
     """Configs by resource."""
 
-    resources: Mapping[ConfigResource, Mapping[str, str]] = {}  # noqa: RUF012  (never written)
+    resources: Mapping[ConfigResource, Mapping[str, str]] = {}
 
     def of(self, resource: ConfigResource) -> Mapping[str, str]:
         return self.resources.get(resource, _NONE)
@@ -65,9 +65,7 @@ class ConfigsImage(NamedTuple):
     def to_records(self) -> Iterator[Record]:
         for resource, configs in self.resources.items():
             for name, value in configs.items():
-                yield ConfigRecord(
-                    resource_type=resource.type, resource_name=resource.name, name=name, value=value
-                )
+                yield ConfigRecord(resource_type=resource.type, resource_name=resource.name, name=name, value=value)
 
 
 class ConfigsDelta:

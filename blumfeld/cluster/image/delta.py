@@ -1,8 +1,8 @@
 """What a run of metadata records changes: one `replay(record)`, the same on brokers, on controllers and for snapshots.
 
-Owns the mapping from record type to aspect. Must never know where records come from. Invariants: the base image is never
-touched; an unknown record is fatal (the feature levels we claim protect us); NoOp changes nothing; Begin, End and Abort of a metadata
-transaction are the loader's and never come here.
+Owns the mapping from record type to aspect. Must never know where records come from. Invariants: the base image is
+never touched; an unknown record is fatal (the feature levels we claim protect us); NoOp changes nothing; Begin, End
+and Abort of a metadata transaction are the loader's and never come here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class MetadataDelta:
         self.next_producer_id = image.next_producer_id
 
     def replay(self, record: Record) -> None:
-        """Take one record in. Raises UnknownMetadataRecordError, or AssertionError where it contradicts the image: both fatal."""
+        """Take one record in. UnknownMetadataRecordError, AssertionError where it contradicts the image: both fatal."""
         replay = _REPLAY.get(type(record))
         if replay is None:
             raise UnknownMetadataRecordError(f"metadata record {type(record).__name__} cannot be replayed")

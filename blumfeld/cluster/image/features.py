@@ -1,7 +1,7 @@
 """Finalized feature levels, and what each metadata.version means for the records we write.
 
-Owns the table from metadata.version to record version. Must never know of brokers. `metadata.version` is a feature like any
-other; level 0 means that a feature is off, and off features are not kept.
+Owns the table from metadata.version to record version. Must never know of brokers. `metadata.version` is a feature
+like any other; level 0 means that a feature is off, and off features are not kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from blumfeld.protocol.schema import Record
 METADATA_VERSION: Final = "metadata.version"
 KRAFT_VERSION: Final = "kraft.version"
 
-MINIMUM_METADATA_VERSION: Final = 7
+MINIMUM_METADATA_VERSION: Final = 17
+"""3.7-IV2: directories in registrations and partitions, which this project always writes."""
 LATEST_METADATA_VERSION: Final = 25
 """4.0-IV3: the level this project writes at, and the highest it claims."""
 
@@ -23,7 +24,7 @@ LATEST_METADATA_VERSION: Final = 25
 class FeaturesImage(NamedTuple):
     """Finalized levels by feature name; `zk_migration_state` only so that a record is not lost."""
 
-    levels: Mapping[str, int] = {}  # noqa: RUF012  (never written)
+    levels: Mapping[str, int] = {}
     zk_migration_state: int = 0
 
     def level(self, name: str) -> int:

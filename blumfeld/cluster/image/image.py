@@ -1,7 +1,7 @@
 """The whole of the metadata at one offset of the metadata log, immutable.
 
-Owns the composition of the aspects. Must never know who publishes or reads it. Law: replaying `to_records()` onto the empty
-image gives an equal image (offset and epoch aside), so that writer is the snapshot.
+Owns the composition of the aspects. Must never know who publishes or reads it. Law: replaying `to_records()` onto the
+empty image gives an equal image (offset and epoch aside), so that writer is the snapshot.
 """
 
 from __future__ import annotations

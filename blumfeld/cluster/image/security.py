@@ -1,6 +1,7 @@
 """SCRAM credentials, access control entries, delegation tokens and client quotas, kept as they were written.
 
-Nothing here is interpreted yet: these records are held so that snapshots lose nothing and a cluster that has them can move.
+Nothing here is interpreted yet: these records are held so that snapshots lose nothing and a cluster that has them can
+move.
 Invariant: what `to_records()` writes is what was replayed, less what later records removed.
 """
 
@@ -24,10 +25,10 @@ QuotaEntity = frozenset[tuple[str, str | None]]
 class SecurityImage(NamedTuple):
     """Credentials by (user, mechanism), ACLs by id, tokens by id, quotas by entity and key."""
 
-    scram: Mapping[tuple[str, int], UserScramCredentialRecord] = {}  # noqa: RUF012  (never written)
-    acls: Mapping[bytes, AccessControlEntryRecord] = {}  # noqa: RUF012
-    tokens: Mapping[str, DelegationTokenRecord] = {}  # noqa: RUF012
-    quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}  # noqa: RUF012
+    scram: Mapping[tuple[str, int], UserScramCredentialRecord] = {}
+    acls: Mapping[bytes, AccessControlEntryRecord] = {}
+    tokens: Mapping[str, DelegationTokenRecord] = {}
+    quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}
 
     def to_records(self) -> Iterator[Record]:
         yield from self.scram.values()
@@ -37,7 +38,7 @@ class SecurityImage(NamedTuple):
             for key, value in quotas.items():
                 yield ClientQuotaRecord(
                     entity=[
-                        ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name)
+                        ClientQuotaRecord.Entity(entity_type=kind, entity_name=name)
                         for kind, name in sorted(entity, key=lambda pair: (pair[0], pair[1] or ""))
                     ],
                     key=key,

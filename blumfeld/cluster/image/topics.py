@@ -1,10 +1,11 @@
 """Topics and partitions as the metadata log tells them.
 
-Owns `PartitionRegistration` (the controller's truth about one partition), `TopicImage`, `TopicsImage`, and `TopicsDelta`, which
-replays topic records onto an image. Must never know of logs, replicas on disk or the network.
+Owns `PartitionRegistration` (the controller's truth about one partition), `TopicImage`, `TopicsImage`, and
+`TopicsDelta`, which replays topic records onto an image. Must never know of logs, replicas on disk or the network.
 
-Invariants: images never change once made; a delta touches only what its records name, so its cost follows the change and not
-the number of topics (but for one flat copy of the two dictionaries); `replicas` and `directories` have equal length.
+Invariants: images never change once made; a delta touches only what its records name, so its cost follows the change
+and not the number of topics (but for one flat copy of the two dictionaries); `replicas` and `directories` have equal
+length.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from blumfeld.protocol.messages.metadata_log import PartitionChangeRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
+from blumfeld.cluster.image.directories import UNASSIGNED_DIRECTORY
+from blumfeld.protocol.messages.metadata_log import (
+    PartitionChangeRecord,
+    PartitionRecord,
+    RemoveTopicRecord,
+    TopicRecord,
+)
 from blumfeld.protocol.schema import Record
 
 NO_LEADER: Final = -1
@@ -20,17 +27,9 @@ NO_LEADER_CHANGE: Final = -2
 RECOVERED: Final = 0
 RECOVERING: Final = 1
 
-UNASSIGNED_DIRECTORY: Final = bytes(16)
-"""The replica's directory is not known yet (KIP-858). Also `DirectoryId.UNASSIGNED`, the zero UUID."""
-LOST_DIRECTORY: Final = bytes(15) + b"\x01"
-"""The replica's directory is offline, and which one it was does not matter."""
-MIGRATING_DIRECTORY: Final = bytes(15) + b"\x02"
-RESERVED_DIRECTORIES: Final = 100
-"""Directory ids below this number are reserved."""
-
 
 class PartitionRegistration(NamedTuple):
-    """What the metadata log says about one partition. Replicas in preferred order; `directories` runs parallel to them."""
+    """What the metadata log says of one partition. Replicas in preferred order; `directories` runs parallel to them."""
 
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
@@ -79,7 +78,7 @@ class PartitionRegistration(NamedTuple):
         )
 
     def merge(self, change: PartitionChangeRecord) -> PartitionRegistration:
-        """The partition after `change`: its epoch rises always, its leader epoch where the record sets a leader (KRaft)."""
+        """The partition after `change`: its epoch rises always, its leader epoch where the record sets a leader."""
         leader, leader_epoch = self.leader, self.leader_epoch
         if change.leader != NO_LEADER_CHANGE:
             leader, leader_epoch = change.leader, leader_epoch + 1
@@ -149,8 +148,8 @@ class TopicImage(NamedTuple):
 class TopicsImage(NamedTuple):
     """Every topic, by name and by id; the same TopicImage objects in both."""
 
-    by_name: Mapping[str, TopicImage] = {}  # noqa: RUF012  (never written)
-    by_id: Mapping[bytes, TopicImage] = {}  # noqa: RUF012
+    by_name: Mapping[str, TopicImage] = {}
+    by_id: Mapping[bytes, TopicImage] = {}
 
     def get(self, name: str) -> TopicImage | None:
         return self.by_name.get(name)
@@ -172,7 +171,7 @@ class TopicsImage(NamedTuple):
 
 
 class TopicDelta:
-    """One topic that a delta creates or changes. `partitions` holds only the partitions that changed, in their new form."""
+    """One topic that a delta creates or changes. `partitions`: only those that changed, in their new form."""
 
     __slots__ = ("created", "id", "name", "partitions", "previous")
 
@@ -201,8 +200,8 @@ class TopicDelta:
 class TopicsDelta:
     """Replays topic records over `image`.
 
-    `changed`: created or changed topics by id. `deleted`: topics of the base image that are gone, by id, as they were. A topic
-    created and deleted within one delta is in neither.
+    `changed`: created or changed topics by id. `deleted`: topics of the base image that are gone, by id, as they
+    were. A topic created and deleted within one delta is in neither.
     """
 
     __slots__ = ("_new_ids", "changed", "deleted", "image")
@@ -216,9 +215,10 @@ class TopicsDelta:
     def replay_topic(self, record: TopicRecord) -> None:
         name, topic_id = record.name, record.topic_id
         standing = self.image.by_name.get(name)
-        replaced = standing is None or standing.id in self.deleted
-        assert replaced and name not in self._new_ids, f"topic {name!r} is created twice"
-        assert topic_id not in self.image.by_id and topic_id not in self.changed, f"topic id of {name!r} is used twice"
+        assert standing is None or standing.id in self.deleted, f"topic {name!r} exists and is created again"
+        assert name not in self._new_ids, f"topic {name!r} is created twice"
+        assert topic_id not in self.image.by_id, f"topic id of {name!r} is used twice"
+        assert topic_id not in self.changed, f"topic id of {name!r} is used twice"
         self._new_ids[name] = topic_id
         self.changed[topic_id] = TopicDelta(name, topic_id, None)
 
@@ -239,7 +239,8 @@ class TopicsDelta:
             del self._new_ids[changed.name]
             return changed.name
         previous = self.image.by_id.get(topic_id)
-        assert previous is not None and topic_id not in self.deleted, "a topic is removed that does not exist"
+        assert previous is not None, "a topic is removed that does not exist"
+        assert topic_id not in self.deleted, "a topic is removed twice"
         self.deleted[topic_id] = previous
         return previous.name
 
@@ -268,7 +269,8 @@ class TopicsDelta:
         topic = self.changed.get(topic_id)
         if topic is None:
             previous = self.image.by_id.get(topic_id)
-            assert previous is not None and topic_id not in self.deleted, f"unknown topic id {topic_id.hex()}"
+            assert previous is not None, f"unknown topic id {topic_id.hex()}"
+            assert topic_id not in self.deleted, f"removed topic id {topic_id.hex()}"
             topic = self.changed[topic_id] = TopicDelta(previous.name, topic_id, previous)
         return topic
 
