@@ -55,6 +55,11 @@ class MetadataLoader:
         self._transaction: list[Record] | None = None
         self._failed = False
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a metadata transaction has begun and not ended; a controller that takes over then aborts it."""
+        return self._transaction is not None
+
     def publish_to(self, publisher: Publisher) -> None:
         """Call `publisher` with every delta from now on, in the order of these calls; first with all there is."""
         self._publishers.append(publisher)
