@@ -1,7 +1,7 @@
 """What a formatted controller directory starts from: checkpoint 0-0 with kraft.version 1 and the voter set.
 
-Owns the making of that one file. The first leader writes its contents into the log again, beside its LeaderChange, since
-observers never receive this checkpoint.
+Owns the making of that one file. The first leader writes its contents into the log again, beside its LeaderChange,
+since observers never receive this checkpoint.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 
 def write_bootstrap_checkpoint(disk: Disk, directory: str, voters: VoterSet, *, now_ms: int) -> None:
-    """Write `00000000000000000000-0000000000.checkpoint` into `directory` (of `__cluster_metadata-0`; made if missing)."""
+    """Write checkpoint 0-0 into `directory` (that of `__cluster_metadata-0`; made where it is missing)."""
     raise NotImplementedError

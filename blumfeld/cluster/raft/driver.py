@@ -133,12 +133,12 @@ class RaftDriver:
         """Write a checkpoint of the state before `snapshot_id.offset`, then clean the log where that is due.
 
         `records` is consumed in a thread: it must not be changed by later deltas (an image is immutable).
-        Returns False where there is such a snapshot already, or a newer one. The id must be the end of a committed batch.
+        Returns False where there is such a snapshot, or a newer one. The id must be the end of a committed batch.
         """
         raise NotImplementedError
 
     def handle(self, request: Request) -> Awaitable[Response]:
-        """Answer Vote, BeginQuorumEpoch, EndQuorumEpoch, Fetch, FetchSnapshot, DescribeQuorum, Add/Remove/UpdateVoter."""
+        """Answer Vote, Begin- and EndQuorumEpoch, Fetch, FetchSnapshot, DescribeQuorum, Add/Remove/UpdateVoter."""
         raise NotImplementedError
 
     def peer_unreachable(self, node_id: int) -> None:

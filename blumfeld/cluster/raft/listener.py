@@ -1,7 +1,7 @@
 """What the metadata quorum tells the state machines above it: the controller and the broker.
 
-Owns the vocabulary of the driver's callbacks and nothing else. Records are opaque here: each is the value of a record of
-`__cluster_metadata`, framed as `protocol.messages.metadata_log` writes it.
+Owns the vocabulary of the driver's callbacks and nothing else. Records are opaque here: each is the value of a record
+of `__cluster_metadata`, framed as `protocol.messages.metadata_log` writes it.
 """
 
 from __future__ import annotations
