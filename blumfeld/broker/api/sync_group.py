@@ -15,7 +15,7 @@ FIRST_VERSION_WITH_PROTOCOL = 5
 
 
 def sync_group(broker: Broker, context: Context, request: SyncGroupRequest) -> Reply[SyncGroupResponse]:
-    """Parked until the leader has assigned. Where there are fields for the protocol's type and name, both are required."""
+    """Parked until the leader has assigned. Type and name of the protocol are required where there are fields."""
     if context.api_version >= FIRST_VERSION_WITH_PROTOCOL and None in (request.protocol_type, request.protocol_name):
         return refused_sync(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
     return broker.groups.sync_group(request)
