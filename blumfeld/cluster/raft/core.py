@@ -17,49 +17,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from blumfeld.cluster.raft import election, replication, snapshot
+from blumfeld.cluster.raft import replication
+from blumfeld.cluster.raft.dispatch import EVENT_HANDLERS, POLLS
 from blumfeld.cluster.raft.events import (
     AbandonSnapshot,
-    Answered,
-    Append,
     AppendEpochStart,
-    Clean,
     Complaint,
     Effect,
     Event,
-    Failed,
-    Failure,
-    Flushed,
     LeaderChanged,
-    PeerUnreachable,
     PersistElection,
-    Received,
     Reply,
-    Resign,
     Send,
-    Shutdown,
     ShutdownComplete,
-    SnapshotInstalled,
-    SnapshotRejected,
-    SnapshotTaken,
-    Stalled,
-    Tick,
 )
 from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch
 from blumfeld.cluster.raft.messages import (
     BatchInfo,
-    BeginQuorumEpochRequest,
-    BeginQuorumEpochResponse,
-    EndQuorumEpochRequest,
-    EndQuorumEpochResponse,
     FetchRequest,
     FetchResponse,
-    FetchSnapshotRequest,
-    FetchSnapshotResponse,
     Request,
     Response,
-    VoteRequest,
-    VoteResponse,
 )
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.outline import NOT_IN_THE_LOG, LogOutline
@@ -149,7 +127,7 @@ class RaftCore:
         """Take note of `event` at `now` (milliseconds, never descending); what is to be done, in order."""
         if now > self.now:
             self.now = now
-        _EVENT_HANDLERS[type(event)](self, event)
+        EVENT_HANDLERS[type(event)](self, event)
         return self._finish()
 
     @property
@@ -210,7 +188,7 @@ class RaftCore:
         """Let timers and gates act, then collect the effects with what must be durable in front."""
         while True:
             role = self.role
-            _POLLS[type(role)](self, role)
+            POLLS[type(role)](self, role)
             if self.role is role:
                 break
         leader = self.leader_and_epoch
@@ -414,119 +392,3 @@ class RaftCore:
         deadline = self.now + self.random_election_timeout_ms()
         ids = {key.id for key in others}
         self._become(Resigned(role.epoch, role.leader_id, role.voted, deadline, tuple(others), ids))
-
-
-# ---------------------------------------------------------------- dispatch
-
-
-def _on_tick(core: RaftCore, event: Tick) -> None:
-    core.peers.expire(core.now)
-
-
-def _on_received(core: RaftCore, event: Received) -> None:
-    _REQUEST_HANDLERS[type(event.request)](core, event.request, event.token)
-
-
-def _on_answered(core: RaftCore, event: Answered) -> None:
-    in_flight = core.peers.answered(event.correlation_id)
-    if in_flight is None:
-        return
-    role = core.role
-    response = event.response
-    if response.epoch < 0:
-        good = core.unexpected(response, in_flight)
-    else:
-        good = _ANSWER_HANDLERS[type(response)](core, response, in_flight)
-    if core.role is not role:
-        return
-    if good:
-        core.peers.succeeded(in_flight.peer)
-    else:
-        core.peers.failed(in_flight.peer, core.now)
-
-
-def _on_failed(core: RaftCore, event: Failed) -> None:
-    in_flight = core.peers.answered(event.correlation_id)
-    if in_flight is None:
-        return
-    core.peers.failed(in_flight.peer, core.now)
-    if event.failure is Failure.UNSUPPORTED and isinstance(in_flight.request, VoteRequest):
-        election.on_vote_unsupported(core)
-
-
-def _on_peer_unreachable(core: RaftCore, event: PeerUnreachable) -> None:
-    """Only a follower's fetch timer is shortened. A leader's check-quorum timer never is."""
-    role = core.role
-    if isinstance(role, Follower) and role.leader_id == event.node_id:
-        role.suspected = True
-        patience = core.options.unreachable_timeout_ms * (0.2 + 0.8 * core.random())
-        role.fetch_deadline = min(role.fetch_deadline, core.now + patience)
-
-
-def _on_stalled(core: RaftCore, event: Stalled) -> None:
-    role, duration = core.role, event.duration_ms
-    if isinstance(role, Follower):
-        role.fetch_deadline += duration
-    elif isinstance(role, Leader):
-        role.check_quorum_deadline += duration
-    else:
-        role.election_deadline += duration
-    core.peers.shift(duration)
-
-
-def _on_resign(core: RaftCore, event: Resign) -> None:
-    if isinstance(core.role, Leader) and core.role.epoch == event.epoch:
-        core.become_resigned()
-
-
-def _on_shutdown(core: RaftCore, event: Shutdown) -> None:
-    core.shutting_down = True
-    if isinstance(core.role, Leader):
-        core.become_resigned()
-
-
-def _poll_leader(core: RaftCore, role: Leader) -> None:
-    if core.now >= role.check_quorum_deadline and not core.log.voters.is_only(core.key):
-        return core.become_resigned()
-    election.tell_of_leadership(core, role)
-    return replication.expire_parked(core, role)
-
-
-_EVENT_HANDLERS: dict[type, Callable[[RaftCore, Any], None]] = {
-    Tick: _on_tick,
-    Received: _on_received,
-    Answered: _on_answered,
-    Failed: _on_failed,
-    Append: replication.on_append,
-    Flushed: replication.on_flushed,
-    SnapshotTaken: snapshot.on_snapshot_taken,
-    SnapshotInstalled: snapshot.on_snapshot_installed,
-    SnapshotRejected: snapshot.on_snapshot_rejected,
-    Clean: snapshot.on_clean,
-    PeerUnreachable: _on_peer_unreachable,
-    Stalled: _on_stalled,
-    Resign: _on_resign,
-    Shutdown: _on_shutdown,
-}
-_REQUEST_HANDLERS: dict[type, Callable[[RaftCore, Any, Any], None]] = {
-    VoteRequest: election.on_vote_request,
-    BeginQuorumEpochRequest: election.on_begin_quorum_epoch_request,
-    EndQuorumEpochRequest: election.on_end_quorum_epoch_request,
-    FetchRequest: replication.on_fetch_request,
-    FetchSnapshotRequest: snapshot.on_fetch_snapshot_request,
-}
-_ANSWER_HANDLERS: dict[type, Callable[[RaftCore, Any, InFlight], bool]] = {
-    VoteResponse: election.on_vote_response,
-    BeginQuorumEpochResponse: election.on_begin_quorum_epoch_response,
-    EndQuorumEpochResponse: election.on_end_quorum_epoch_response,
-    FetchResponse: replication.on_fetch_response,
-    FetchSnapshotResponse: snapshot.on_fetch_snapshot_response,
-}
-_POLLS: dict[type, Callable[[RaftCore, Any], None]] = {
-    Unattached: election.poll_unattached,
-    Prospective: election.poll_prospective,
-    Candidate: election.poll_candidate,
-    Follower: replication.poll_follower,
-    Leader: _poll_leader,
-    Resigned: election.poll_resigned,
-}

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
 from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch
-from blumfeld.cluster.raft.messages import BatchInfo, Request, Response
+from blumfeld.cluster.raft.messages import BatchInfo, FetchResponse, FetchSnapshotResponse, Request, Response
 from blumfeld.cluster.raft.quorum_state import ElectionState
 from blumfeld.cluster.raft.voters import Endpoint, VoterSet
 
@@ -210,7 +210,7 @@ class ReplyWithRecords(NamedTuple):
     """Answer a fetch with up to `max_bytes` of the log from `offset` on, as it is now."""
 
     token: Any
-    response: Response
+    response: FetchResponse
     offset: int
     max_bytes: int
 
@@ -219,7 +219,7 @@ class ReplyWithSnapshot(NamedTuple):
     """Answer with up to `max_bytes` of a snapshot from `position` on; POSITION_OUT_OF_RANGE beyond its end."""
 
     token: Any
-    response: Response
+    response: FetchSnapshotResponse
     id: OffsetAndEpoch
     position: int
     max_bytes: int

@@ -40,7 +40,7 @@ from blumfeld.cluster.raft.events import (
     WriteSnapshotPart,
 )
 from blumfeld.cluster.raft.listener import OffsetAndEpoch
-from blumfeld.cluster.raft.messages import FetchSnapshotResponse, VoteRequest, VoteResponse
+from blumfeld.cluster.raft.messages import VoteRequest, VoteResponse
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.recovery import FoundSnapshot, recover
 from blumfeld.cluster.raft.roles import Leader
@@ -267,14 +267,11 @@ class Replica:
 
     def _reply_with_records(self, effect: ReplyWithRecords) -> None:
         entries = self.disk.log.from_offset(effect.offset)[: effect.max_bytes]
-        response: FetchResponse = effect.response._replace(
-            batches=tuple(entry.batch for entry in entries), records=entries
-        )
+        response = effect.response._replace(batches=tuple(entry.batch for entry in entries), records=entries)
         self.world.reply(self, effect.token, response)
 
     def _reply_with_snapshot(self, effect: ReplyWithSnapshot) -> None:
         response = effect.response
-        assert isinstance(response, FetchSnapshotResponse)
         file = self.disk.snapshots[effect.id]
         if effect.position >= file.size:
             response = response._replace(error=ErrorCode.POSITION_OUT_OF_RANGE)
