@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from blumfeld.broker.complaints import Complaints
@@ -33,7 +34,15 @@ class Listener:
     max_pipelined = 1000
     """Produce requests of one connection that may wait for replication at once."""
 
-    def __init__(self, name: str, env: Env, config: Config, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self,
+        name: str,
+        env: Env,
+        config: Config,
+        dispatcher: Dispatcher,
+        on_closed: Callable[[int], None] | None = None,
+    ) -> None:
+        """`on_closed` is told the id of every connection that ends."""
         self.name = name
         self.dispatcher = dispatcher
         self.complaints = Complaints(env.clock)
@@ -41,6 +50,7 @@ class Listener:
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.monotonic = env.clock.monotonic
         self._env = env
+        self._on_closed = on_closed
         self._max_connections = config.int("max.connections")
         self._max_per_host = config.int("max.connections.per.ip")
         self._max_idle_s = config.int("connections.max.idle.ms") / 1000
@@ -113,6 +123,8 @@ class Listener:
             self._per_host[host] -= 1
             if self._per_host[host] <= 0:
                 del self._per_host[host]
+            if self._on_closed is not None and connection.peer is not None:
+                self._on_closed(connection.peer.connection_id)
 
     def _schedule_sweep(self) -> None:
         delay_s = self._max_idle_s / IDLE_SWEEPS_PER_INTERVAL

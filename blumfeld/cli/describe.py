@@ -26,9 +26,7 @@ async def command(cluster: ClusterClient, topic: str, as_json: bool, all_configs
     found = await cluster.topic(topic)
     request = DescribeConfigsRequest(
         resources=[
-            DescribeConfigsRequest.Resource(
-                resource_type=TOPIC_RESOURCE, resource_name=topic, configuration_keys=None
-            )
+            DescribeConfigsRequest.Resource(resource_type=TOPIC_RESOURCE, resource_name=topic, configuration_keys=None)
         ]
     )
     result = (await cluster.any_broker(request)).results[0]

@@ -88,7 +88,8 @@ def _run_one(
     ready_file: str | None,
     stop_with_stdin: bool,
 ) -> None:
-    from blumfeld.launch.main import StartError, serve
+    from blumfeld.launch.errors import StartError
+    from blumfeld.launch.main import serve
 
     try:
         code = serve(

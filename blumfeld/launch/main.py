@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
+from blumfeld.launch.errors import StartError
 from blumfeld.launch.ready import Ready, ReadyBroker
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ _log = logging.getLogger("blumfeld")
 
 EXIT_FAULT = 70
 NICE_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s"
-
-
-class StartError(Exception):
-    """The node can't start as it is told to. The message says why and what to do."""
 
 
 def serve(

@@ -15,20 +15,24 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from blumfeld.broker.context import Broker
+from blumfeld.broker.controller_apis import ControllerNode, controller_table
 from blumfeld.broker.dispatch import Dispatcher
 from blumfeld.broker.listener import Listener
 from blumfeld.broker.table import SERVED
+from blumfeld.cluster.controller.registration import controller_registration
+from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerSettings
 from blumfeld.cluster.controller.shell import QuorumController
 from blumfeld.cluster.controller_channel import ControllerChannel
 from blumfeld.cluster.data_plane import DataPlane
 from blumfeld.cluster.image.cluster import Endpoint as RegisteredEndpoint
 from blumfeld.cluster.lifecycle import BrokerLifecycle, Identity
 from blumfeld.cluster.loader import MetadataLoader
-from blumfeld.cluster.raft.driver import RaftDriver
+from blumfeld.cluster.snapshots import Snapshots
 from blumfeld.cluster.waiting import Purgatory
-from blumfeld.config.listeners import parse_listeners
+from blumfeld.config.listeners import Endpoint, parse_listeners
 from blumfeld.coordinator.groups import GroupCoordinator
 from blumfeld.env.environment import Env
+from blumfeld.launch.errors import StartError, busy_port
 from blumfeld.launch.quorum import LinkCache, format_directory, make_raft
 from blumfeld.storage.manager import LogManager
 
@@ -64,7 +68,7 @@ class Node:
         in_memory = not config.is_given("log.dirs") and not config.is_given("log.dir")
         limit = config.int("blumfeld.memory.max.bytes")
         self._env = Env.in_memory(limit if limit > 0 else None) if in_memory else Env.real()
-        self._listening: list[Listener] = []
+        self._serving: list[Listener] = []
         self._log_turn: asyncio.TimerHandle | None = None
         self._broker_epoch = -1
         self._undo: list[Callable[[], Awaitable[object]]] = []
@@ -78,7 +82,7 @@ class Node:
     @property
     def port(self) -> int:
         """The port that listener is bound to."""
-        return self._listening[0].port
+        return self._serving[0].port
 
     async def start(self) -> None:
         """Start everything; serving when this returns. Raises OSError, StorageError or what refused us."""
@@ -89,19 +93,45 @@ class Node:
         self._logs.open(self.cluster_id, self.node_id)
         self._loader = MetadataLoader(self._on_fault)
         self._raft = make_raft(self._plan, self.node_id, config, env, self._logs, self._links)
-        self._controller = QuorumController(env, config, self.node_id, self._raft)
+        self._snapshots = Snapshots(self._raft, self._loader)
+        self._controller = self._compose_controller()
         self._channel = ControllerChannel(env, self.node_id, self._raft, self._controller)
-        self._raft.register(self._controller)
-        self._raft.register(self._loader)
         self._compose_broker()
+        for listener in (self._loader, self._controller, self._snapshots):
+            self._raft.register(listener)
+        await self._listen_for_controllers()
+        self._undo.append(self._raft.stop)
         await self._raft.start()
-        await self._listen()
+        self._undo += [self._snapshots.stop, self._controller.stop]
+        await self._listen_for_clients()
+        self._undo.append(self._lifecycle.stop)
         self._lifecycle.start()
         await self._lifecycle.caught_up()
+        self._undo += [self._data_plane.stop, self._groups.stop]
         self._data_plane.start()
+        self._data_plane.replicas.remove_strays()
         self._lifecycle.ready()
         await self._lifecycle.unfenced()
+        self._undo.append(self._leave)
         self._turn_logs()
+
+    def _compose_controller(self) -> QuorumController:
+        config = self._config
+        registration = None
+        endpoints = parse_listeners(config).controller
+        if endpoints:
+            registration = controller_registration(
+                self.node_id,
+                self._env.entropy.uuid(),
+                [RegisteredEndpoint(e.name, e.host, e.port, e.security_protocol_id) for e in endpoints],
+                SUPPORTED_FEATURES,
+            )
+        settings = ControllerSettings.from_config(
+            config, node_id=self.node_id, cluster_id=self.cluster_id, voter_ids=[n.id for n in self._plan.nodes]
+        )
+        return QuorumController(
+            self._env, settings, self._raft, self._loader, registration=registration, on_fault=self._on_fault
+        )
 
     def _compose_broker(self) -> None:
         config, env = self._config, self._env
@@ -131,7 +161,7 @@ class Node:
                 RegisteredEndpoint(e.name, e.host or "127.0.0.1", e.port, e.security_protocol_id)
                 for e in (listeners.advertised.get(bound.name, bound) for bound in listeners.broker)
             ],
-            features={},
+            features=SUPPORTED_FEATURES,
             log_directories=self._logs.directory_ids(),
             rack=config.optional_str("broker.rack"),
             previous_broker_epoch=self._logs.clean_shutdown_broker_epoch,
@@ -152,12 +182,33 @@ class Node:
         self._groups.apply(delta, image)
         self._lifecycle.metadata_applied(image.offset)
 
-    async def _listen(self) -> None:
-        listeners = parse_listeners(self._config)
-        for endpoint in listeners.broker:
-            listener = Listener(endpoint.name, self._env, self._config, Dispatcher(self._broker, SERVED))
+    async def _listen_for_controllers(self) -> None:
+        node = ControllerNode(self._controller, self._raft, self._broker)
+        for endpoint in parse_listeners(self._config).controller:
+            dispatcher = Dispatcher(node, controller_table())
+            await self._listen(endpoint, dispatcher, self._controller.connection_lost)
+
+    async def _listen_for_clients(self) -> None:
+        for endpoint in parse_listeners(self._config).broker:
+            self._serving.append(await self._listen(endpoint, Dispatcher(self._broker, SERVED)))
+
+    async def _listen(
+        self, endpoint: Endpoint, dispatcher: Dispatcher, on_closed: Callable[[int], None] | None = None
+    ) -> Listener:
+        listener = Listener(endpoint.name, self._env, self._config, dispatcher, on_closed)
+        try:
             await listener.start(endpoint.host, endpoint.port)
-            self._listening.append(listener)
+        except OSError as error:
+            raise StartError(busy_port(endpoint.host, endpoint.port, error)) from error
+        self._undo.append(listener.stop)
+        return listener
+
+    async def _leave(self) -> None:
+        """Have leaderships moved away, where there is anybody to move them to."""
+        alone = len(self._loader.image.cluster.brokers) <= 1
+        self._broker_epoch = self._lifecycle.broker_epoch
+        if not alone:
+            await self._lifecycle.controlled_shutdown(CONTROLLED_SHUTDOWN_S)
 
     def _turn_logs(self) -> None:
         self._logs.turn(self._env.clock.time_ms())

@@ -1,7 +1,7 @@
 """The metadata quorum of a node, from plan and properties: formatting, voters, options, links.
 
-Owns what `format` does: a directory without `meta.properties` becomes this node's, with the ids of the plan, and a quorum
-whose voters are known gets its checkpoint 0-0 (KIP-853). A directory that is formatted already is left as it is.
+Owns what `format` does: a directory without `meta.properties` becomes this node's, with the ids of the plan, and a
+quorum whose voters are known gets its checkpoint 0-0 (KIP-853). A directory that is formatted already stays as it is.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def format_directory(plan: Plan, node_id: int, config: Config, env: Env) -> None
     env.disk.write_file_atomically(path, encode_properties(identity))
 
 
-def make_raft(
-    plan: Plan, node_id: int, config: Config, env: Env, logs: LogManager, links: LinkCache
-) -> RaftDriver:
+def make_raft(plan: Plan, node_id: int, config: Config, env: Env, logs: LogManager, links: LinkCache) -> RaftDriver:
     """The raft replica of this node over its formatted directories."""
     directory = join(config.optional_str("metadata.log.dir") or config.log_dirs[0], METADATA_DIRECTORY)
     given = parse_voters(config)
