@@ -107,9 +107,9 @@ class _EncoderSource:
             with source.block("try:"):
                 self._struct(self._message, "x")
                 self._flush()
+                source.add('parts.append(b"".join(out))')
             with source.block("except errors as error:"):
                 source.add(f'raise Unsupported(f"{self._title}: {{error}} in {{x!r}}") from error')
-            source.add('parts.append(b"".join(out))')
             source.add("return parts")
         encoder: Encoder = source.function("encode", f"{self._title}, encode")
         return encoder
