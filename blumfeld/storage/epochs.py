@@ -1,7 +1,7 @@
 """The history of leader epochs of a log: which epoch began at which offset (KIP-101, KIP-279).
 
-Owns the entries and the text of `leader-epoch-checkpoint`. Pure; the log writes the file (before its recovery point moves
-past an entry, and at close), for entries beyond the recovery point are found again in the batches themselves.
+Owns the entries and the text of `leader-epoch-checkpoint`. Pure; the log writes the file (before its recovery point
+moves past an entry, and at close), for entries beyond the recovery point are found again in the batches themselves.
 
 Invariants: epochs ascend strictly, start offsets ascend strictly.
 """
@@ -9,6 +9,7 @@ Invariants: epochs ascend strictly, start offsets ascend strictly.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 
 FILE_NAME = "leader-epoch-checkpoint"
 _VERSION = "0"
@@ -106,7 +107,7 @@ def decode(data: bytes) -> list[tuple[int, int]]:
         entries = [(int(epoch), int(start)) for epoch, start in (line.split() for line in lines[2 : 2 + count])]
     except (IndexError, ValueError) as error:
         raise MalformedCheckpoint(f"not a leader epoch checkpoint: {error}") from error
-    if len(entries) != count or any(a >= b for a, b in zip(entries, entries[1:], strict=False)):
+    if len(entries) != count or any(a >= b for a, b in pairwise(entries)):
         raise MalformedCheckpoint(f"{len(entries)} entries where {count} are announced, or out of order")
     return entries
 

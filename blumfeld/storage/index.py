@@ -1,10 +1,10 @@
 """The sparse offset index and the time index of a segment, in Kafka's formats.
 
-Owns `.index` (8 bytes an entry: int32 last offset of a batch relative to the segment's base, int32 the batch's position)
-and `.timeindex` (12 bytes: int64 largest timestamp so far, int32 relative last offset of its batch). Knows nothing of
-batches. An index is never mapped (a file cut under a map kills the process) and its file is never kept open: entries are
-searched as bytes, read in one go when first asked for and forgotten again within a bound; new ones are written in groups,
-for after a crash the segments that were still being written are scanned anyway.
+Owns `.index` (8 bytes an entry: int32 last offset of a batch relative to the segment's base, int32 the batch's
+position) and `.timeindex` (12 bytes: int64 largest timestamp so far, int32 relative last offset of its batch). Knows
+nothing of batches. An index is never mapped (a file cut under a map kills the process) and its file is never kept
+open: entries are searched as bytes, read in one go when first asked for and forgotten again within a bound; new ones
+are written in groups, for after a crash the segments that were still being written are scanned anyway.
 
 Invariants
 - Offsets ascend strictly in both, positions in the one, timestamps in the other.
@@ -21,7 +21,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from blumfeld.env.disk import Disk
+    from blumfeld.env.disk import Disk, File
 
 _OFFSET_ENTRY = Struct(">ii")
 _TIME_ENTRY = Struct(">qi")
@@ -31,19 +31,24 @@ _TAIL_BYTES = 4096
 MAX_RELATIVE_OFFSET = 2**31 - 1
 
 
-class CorruptIndex(Exception):  # noqa: N818: a state that is mended by rebuilding, not an error of a caller
+class CorruptIndex(Exception):
     """The file is missing or cannot be the index of this segment."""
 
 
 class LoadedIndexes:
     """The bound on bytes of index files held in memory; the next to go is chosen by second chance."""
 
-    def __init__(self, disk: Disk, max_bytes: int) -> None:
-        self.disk = disk
+    def __init__(self, disk: Disk, max_bytes: int, lock: threading.Lock) -> None:
+        self._disk = disk
         self._max_bytes = max_bytes
         self._bytes = 0
         self._queue: deque[Index] = deque()
-        self._lock = threading.Lock()
+        self._lock = lock
+
+    def open(self, index: Index, *, create: bool) -> File:
+        """Open an index file; by the lock, not while a thread is renaming it."""
+        with self._lock:
+            return self._disk.open(index.path, create=create)
 
     @property
     def loaded_bytes(self) -> int:
@@ -139,7 +144,7 @@ class Index:
     def _read(self) -> bytearray:
         """The entries in the file: what was written, or, of a file not seen before, all but preallocated zeros."""
         try:
-            file = self._loaded.disk.open(self.path, read_only=True)
+            file = self._loaded.open(self, create=False)
         except FileNotFoundError as error:
             raise CorruptIndex(f"{self.path} is missing") from error
         try:
@@ -166,7 +171,7 @@ class Index:
         if not self._tail:
             return
         size = self._known_size()
-        file = self._loaded.disk.open(self.path, create=True)
+        file = self._loaded.open(self, create=True)
         try:
             if size == 0:
                 file.truncate(0)
@@ -184,11 +189,22 @@ class Index:
     def seal(self, *, sync: bool = False) -> None:
         """Write everything and cut the file to its entries; makes an empty one where there are none."""
         self.write()
-        file = self._loaded.disk.open(self.path, create=True)
+        file = self._loaded.open(self, create=True)
         try:
             file.truncate(self._known_size())
             if sync:
                 file.sync()
+        finally:
+            file.close()
+
+    def sync(self) -> None:
+        """Make what is in the file durable; from any thread. A file that is not there is built again when needed."""
+        try:
+            file = self._loaded.open(self, create=False)
+        except FileNotFoundError:
+            return
+        try:
+            file.sync()
         finally:
             file.close()
 
@@ -209,7 +225,7 @@ class Index:
             del self._tail[size - written :]
             return
         self._tail = bytearray()
-        file = self._loaded.disk.open(self.path, create=True)
+        file = self._loaded.open(self, create=True)
         try:
             file.truncate(size)  # zeros must follow the entries, not old entries
         finally:
@@ -322,10 +338,7 @@ class TimeIndex(Index):
     def offset_before(self, timestamp: int) -> int:
         """The offset of the last entry whose timestamp is smaller than `timestamp`; the base offset without one."""
         tail = self._tail
-        if tail and _unpack_int64(tail)[0] < timestamp:
-            data = tail
-        else:
-            data = self._content()
+        data = tail if tail and _unpack_int64(tail)[0] < timestamp else self._content()
         low, high = 0, len(data) // 12
         while low < high:
             middle = (low + high) >> 1

@@ -1,7 +1,7 @@
 """One directory of `log.dirs`, as the logs in it see it: shared limits, trash, and whether it still works.
 
-Owns the bounded sets of open data files and loaded indexes, the files that wait to be deleted, and the first disk error.
-Knows no checkpoints and no partitions (`manager.py` does); a log on its own gets a private one.
+Owns the bounded sets of open data files and loaded indexes, the files that wait to be deleted, and the first disk
+error. Knows no checkpoints and no partitions (`manager.py` does); a log on its own gets a private one.
 
 Invariants
 - Once `error` is set it stays: the directory is offline until it is opened anew.
@@ -47,7 +47,7 @@ class LogDirectory:
         self.id = b""
         self.lock = threading.Lock()
         self.open_files = OpenFiles(disk, max_open_files, self.lock)
-        self.loaded_indexes = LoadedIndexes(disk, max_index_bytes)
+        self.loaded_indexes = LoadedIndexes(disk, max_index_bytes, self.lock)
         self.jitter = jitter
         self.error: OSError | None = None
         self.dirty: dict[Log, int] = {}
@@ -55,9 +55,9 @@ class LogDirectory:
         self.on_failure: Callable[[LogDirectory], None] | None = None
         self.on_roll: Callable[[Log, int], None] | None = None
         """Called with a log and the base of its new segment: everything below wants to be flushed soon."""
-        self.before_truncation: Callable[[str, int], None] | None = None
-        """Called with a log's directory name and an offset before data at or above it go: a persisted recovery point
-        or log start offset above it must be lowered first."""
+        self.before_truncation: Callable[[Log, int], None] | None = None
+        """Called with a log and an offset before data at or above it go: a persisted recovery point or log start
+        offset above it must be lowered first."""
         self._trash: list[tuple[int, int, str]] = []
         self._trashed = 0
 

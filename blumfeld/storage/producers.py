@@ -5,7 +5,8 @@ transactions that are open or decided above the high watermark, and pending veri
 files (`snapshots.py` keeps the state at an offset) and never opens data records.
 
 Invariants
-- The state is that of the log below `end_offset`, and of nothing else: `apply` follows the write, `check` changes nothing.
+- The state is that of the log below `end_offset`, and of nothing else: `apply` follows the write, `check` changes
+  nothing.
 - A producer with an open transaction is never expired.
 - `ongoing` is in the order of first offsets.
 """
@@ -115,9 +116,10 @@ class Producer:
         )
 
     def __repr__(self) -> str:
-        return "Producer(id={}, epoch={}, last_sequence={}, last_offset={}, offset_delta={}, timestamp={}, coordinator_epoch={}, txn_first_offset={})".format(  # noqa: E501
-            *self.as_tuple()
+        names = (
+            "producer_id epoch last_sequence last_offset offset_delta last_timestamp coordinator_epoch txn_first_offset"
         )
+        return f"Producer({', '.join(f'{name}={getattr(self, name)}' for name in names.split())})"
 
 
 class CompletedTransaction:

@@ -67,10 +67,10 @@ class AppendResult:
 class ReadResult:
     """The answer to a read.
 
-    `records`: whole batches as they are in the file; the first one holds the offset asked for, or is the first after it.
-    `next_offset`: where the following read goes on (the offset asked for when nothing was there). `cold`: None, or the
-    work that would have waited for the device: call it in a thread, it returns the `ReadResult` (with `cold` None).
-    """
+    `records`: whole batches as they are in the file; the first one holds the offset asked for, or is the first after
+    it. `next_offset`: where the following read goes on (the offset asked for when nothing was there). `cold`: None,
+    or the work that would have waited for the device: call it in a thread, it returns the `ReadResult` (with `cold`
+    None)."""
 
     __slots__ = ("cold", "error", "next_offset", "records")
 
@@ -119,7 +119,7 @@ class AbortedTransaction:
 
 
 class TimestampOffset:
-    """What ListOffsets answers: a record's timestamp, its offset, and the leader epoch it was written in (−1 unknown)."""
+    """What ListOffsets answers: a record's timestamp, its offset, and its leader epoch (−1 unknown)."""
 
     __slots__ = ("leader_epoch", "offset", "timestamp")
 

@@ -9,6 +9,7 @@ Invariants: a snapshot whose CRC does not fit does not exist; at most one per of
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -117,10 +118,8 @@ class Snapshots:
     def remove(self, offset: int) -> None:
         """Delete one snapshot; a missing file is fine."""
         self.offsets = [other for other in self.offsets if other != offset]
-        try:
+        with suppress(FileNotFoundError):
             self._disk.remove(self.path(offset))
-        except FileNotFoundError:
-            pass
 
     def remove_above(self, offset: int) -> bool:
         """Delete the snapshots above `offset`; whether there were any."""

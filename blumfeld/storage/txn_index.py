@@ -1,13 +1,14 @@
 """The transaction index of a segment: which ranges of offsets were aborted by markers in it.
 
-Owns `.txnindex`: 34 bytes an entry (int16 version 0, int64 producer id, first offset, last offset, last stable offset when
-the marker was written), in the order of the markers. Knows nothing of batches.
+Owns `.txnindex`: 34 bytes an entry (int16 version 0, int64 producer id, first offset, last offset, last stable offset
+when the marker was written), in the order of the markers. Knows nothing of batches.
 
 Invariants: there is no file before the first abort; last offsets ascend.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,8 @@ class TransactionIndex:
     def reset(self) -> None:
         """Forget everything, the file too."""
         if self.exists:
-            self._disk.remove(self.path)
+            with suppress(FileNotFoundError):
+                self._disk.remove(self.path)
         self.exists = False
         self._content = None
 

@@ -1,0 +1,15 @@
+"""What opening and keeping logs can fail with.
+
+Owns the exceptions that leave `storage/`; refusals of appends and reads are error codes in their results instead, and a
+device's errors stay `OSError`.
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """A directory or a log cannot be used; the text says which, why, and what to do."""
+
+
+class CorruptLog(StorageError):
+    """Data that had been flushed are damaged or gone: the log cannot be served."""

@@ -1,0 +1,315 @@
+"""Reads: slices of whole batches, look-ups by time, aborted ranges.
+
+Owns how an offset becomes a position and a read becomes one slice of a file: an index look-up (or the position where a
+reader stopped last), one read, and a walk over the few headers between an index entry and the cut. Never opens records,
+but for a look-up by time, in the one batch that has the answer.
+
+Invariant: what is returned are whole batches, byte for byte those of the file, the first of which ends at or after the
+offset asked for, and none of which reaches `upper`.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from blumfeld.protocol.batch import HEADER_SIZE, PREFIX_SIZE, CorruptBatch, RecordBatch
+from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage.index import CorruptIndex
+from blumfeld.storage.results import AbortedTransaction, Buffer, ReadResult, TimestampOffset
+from blumfeld.storage.scan import BadBatch
+from blumfeld.storage.segment import Segment
+
+if TYPE_CHECKING:
+    from blumfeld.storage.log import Log
+
+_logger = logging.getLogger(__name__)
+
+_MAX_HINTS = 16
+_SLACK_BYTES = 8192
+_base_and_length = Struct(">qi").unpack_from
+_int32 = Struct(">i").unpack_from
+_int64 = Struct(">q").unpack_from
+_LAST_OFFSET_DELTA_AT = 23
+_Read = Callable[[int, int], "Buffer | None"]
+
+
+class _WouldWait(Exception):
+    """The bytes are not in memory."""
+
+
+def read(log: Log, offset: int, max_bytes: int, upper: int | None, at_least_one: bool) -> ReadResult:
+    """`Log.read`."""
+    end = log.log_end_offset
+    if upper is None or upper > end:
+        upper = end
+    if log.home.error is not None:
+        return ReadResult(next_offset=offset, error=ErrorCode.KAFKA_STORAGE_ERROR)
+    if offset >= upper:
+        too_far = offset > end
+        return ReadResult(next_offset=offset, error=ErrorCode.OFFSET_OUT_OF_RANGE if too_far else ErrorCode.NONE)
+    if offset < log.log_start_offset:
+        return ReadResult(next_offset=offset, error=ErrorCode.OFFSET_OUT_OF_RANGE)
+    segments = log.segments
+    index = len(segments) - 1
+    hint = log.hints.get(offset)
+    if hint is not None:
+        segment, start = hint
+        if segments[index] is not segment:
+            index = segments.index(segment)
+    else:
+        if segments[index].base_offset > offset:
+            index = _index_of(segments, offset)
+        segment, start = segments[index], -1
+    while True:
+        request = _Request(log, index, start, offset, max_bytes, upper, at_least_one)
+        data = segment.data
+        data.recent = True
+        try:
+            file = data.file if data.file is not None else data.use()
+            result = request.run(file.read_cached)
+        except _WouldWait:
+            return _cold(log, request)
+        except OSError as error:
+            return _failed(log, offset, error)
+        except BadBatch as error:
+            return _damaged(request, error)
+        index += 1
+        if result is not None:
+            return result
+        if index == len(segments) or segments[index].base_offset >= upper:
+            return ReadResult(next_offset=offset)
+        segment, start = segments[index], 0  # compaction left a gap at the end of the segment
+
+
+def _cold(log: Log, request: _Request) -> ReadResult:
+    """The read as work for a thread, its file pinned until it is done."""
+    data = request.segment.data
+    try:
+        file = data.pin()
+    except OSError as error:
+        return _failed(log, request.offset, error)
+    generation = log.generation
+
+    def in_thread() -> ReadResult:
+        try:
+            result = request.run(file.read_at)
+        except OSError as error:
+            return _failed(log, request.offset, error)
+        except BadBatch as error:
+            if generation != log.generation:
+                return ReadResult(next_offset=request.offset)
+            return _damaged(request, error)
+        finally:
+            data.unpin()
+        if generation != log.generation:  # cut meanwhile: what was read may be a mixture; the reader asks again
+            return ReadResult(next_offset=request.offset)
+        if result is None:
+            if request.following is not None:  # a gap: the next attempt looks in the next segment
+                request.hints[request.offset] = (request.following, 0)
+            return ReadResult(next_offset=request.offset)
+        return result
+
+    return ReadResult(next_offset=request.offset, cold=in_thread)
+
+
+def _failed(log: Log, offset: int, error: OSError) -> ReadResult:
+    log.home.fail(error, f"reading {log.topic_partition}")
+    return ReadResult(next_offset=offset, error=ErrorCode.KAFKA_STORAGE_ERROR)
+
+
+def _damaged(request: _Request, error: BadBatch) -> ReadResult:
+    _logger.error("%s is damaged: %s", request.segment.data.path, error)
+    return ReadResult(next_offset=request.offset, error=ErrorCode.CORRUPT_MESSAGE)
+
+
+def _index_of(segments: list[Segment], offset: int) -> int:
+    """Which segment holds `offset`; the first one where it is below all."""
+    return max(bisect_right(segments, offset, key=_base_offset) - 1, 0)
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset
+
+
+class _Request:
+    """One read in one segment, planned: it may be run again, in a thread, where the first attempt would have waited."""
+
+    __slots__ = (
+        "at_least_one",
+        "end_offset",
+        "file_end",
+        "following",
+        "hints",
+        "max_bytes",
+        "offset",
+        "segment",
+        "start",
+        "upper",
+    )
+
+    def __init__(
+        self, log: Log, index: int, start: int, offset: int, max_bytes: int, upper: int, at_least_one: bool
+    ) -> None:
+        """`start`: where the batch with `offset` is, if known, else −1."""
+        segments = log.segments
+        self.hints = log.hints
+        self.segment = segment = segments[index]
+        self.file_end = segment.size
+        self.following = segments[index + 1] if index + 1 < len(segments) else None
+        self.end_offset = log.log_end_offset if self.following is None else self.following.base_offset
+        self.start = start
+        self.offset = offset
+        self.max_bytes = max_bytes
+        self.upper = upper
+        self.at_least_one = at_least_one
+
+    def run(self, read: _Read) -> ReadResult | None:
+        """Read through `read`; None where the segment has nothing at or after the offset."""
+        if max(self.start, 0) >= self.file_end:
+            return None
+        start, first, data = self._find(read)
+        if first < 0:
+            return None
+        # `data` holds the file from `start` on, and the batch asked for is at `first` in it.
+        if len(data) - first < HEADER_SIZE:
+            raise BadBatch(start + first, f"{len(data) - first} bytes are too few for a batch")
+        base, length = _base_and_length(data, first)
+        last = base + _int32(data, first + _LAST_OFFSET_DELTA_AT)[0]
+        size = length + PREFIX_SIZE
+        if last >= self.upper or (size > self.max_bytes and not self.at_least_one):
+            return ReadResult(next_offset=self.offset)
+        if first + size > len(data):
+            start, first = start + first, 0
+            data = _bytes(read, start, size)
+            if len(data) < size:
+                raise BadBatch(start, f"a batch of {size} bytes, of which {len(data)} are there")
+        if size >= self.max_bytes:
+            return self._result(data, first, first + size, last + 1, start)
+        end, next_offset = self._cut(start, first, data)
+        return self._result(data, first, end, next_offset, start)
+
+    def _result(self, data: Buffer, first: int, end: int, next_offset: int, start: int) -> ReadResult:
+        hints = self.hints
+        if len(hints) >= _MAX_HINTS:
+            hints.clear()
+        if start + end < self.file_end:
+            hints[next_offset] = (self.segment, start + end)
+        elif self.following is not None:
+            hints[next_offset] = (self.following, 0)
+        else:
+            hints[next_offset] = (self.segment, start + end)
+        return ReadResult(data if first == 0 and end == len(data) else memoryview(data)[first:end], next_offset)
+
+    def _find(self, read: _Read) -> tuple[int, int, Buffer]:
+        """(position of the data read, where in it the batch with the offset is or −1, the data)."""
+        offset, file_end = self.offset, self.file_end
+        wanted = min(self.max_bytes, file_end)
+        start = self.start
+        if start >= 0:
+            size = min(wanted + HEADER_SIZE, file_end - start)
+            return start, 0, _bytes(read, start, size)
+        start, bound = self.segment.start_position(offset)
+        bound = bound if bound >= 0 else start + _SLACK_BYTES
+        data = _bytes(read, start, min(bound + wanted + HEADER_SIZE, file_end) - start)
+        at = 0
+        while True:
+            if at + HEADER_SIZE > len(data):
+                if start + at >= file_end:
+                    return start, -1, data
+                start, at = start + at, 0
+                data = _bytes(read, start, min(wanted + _SLACK_BYTES, file_end - start))
+                if len(data) < HEADER_SIZE:
+                    raise BadBatch(start, f"{len(data)} bytes are too few for a batch")
+            base, length = _base_and_length(data, at)
+            if base + _int32(data, at + _LAST_OFFSET_DELTA_AT)[0] >= offset:
+                return start, at, data
+            if length <= 0:
+                raise BadBatch(start + at, f"a batch of length {length}")
+            at += length + PREFIX_SIZE
+
+    def _cut(self, start: int, first: int, data: Buffer) -> tuple[int, int]:
+        """(end of the whole batches within the limits, the offset after them); at least one batch is within."""
+        limit = min(len(data), first + self.max_bytes)
+        all_of_file = start + limit >= self.file_end
+        if all_of_file and self.end_offset <= self.upper:
+            return limit, self.end_offset
+        upper, index = self.upper, self.segment.offset_index
+        at = next_offset = -1
+        try:
+            if not all_of_file:
+                at = index.boundary_before(start + limit - 1) - start
+            if self.end_offset > upper:
+                before = index.position_for(upper)[0] - start
+                at = min(at, before) if at >= 0 else before
+        except CorruptIndex as error:
+            _logger.warning("%s: all of a read is walked over: %s", self.segment.data.path, error)
+        at = max(at, first)
+        while at + HEADER_SIZE <= limit:
+            base, length = _base_and_length(data, at)
+            last = base + _int32(data, at + _LAST_OFFSET_DELTA_AT)[0]
+            following = at + length + PREFIX_SIZE
+            if last >= upper or following > limit or length <= 0:
+                break
+            at, next_offset = following, last + 1
+        if next_offset < 0:  # it began at the cut: what follows there begins at the offset to go on with
+            next_offset = _int64(data, at)[0]
+        return at, next_offset
+
+
+def _bytes(read: _Read, position: int, size: int) -> Buffer:
+    data = read(position, size)
+    if data is None:
+        raise _WouldWait
+    return data
+
+
+def aborted_transactions(log: Log, start: int, end: int) -> list[AbortedTransaction]:
+    """`Log.aborted_transactions`."""
+    found: list[AbortedTransaction] = []
+    for segment in log.segments[_index_of(log.segments, start) :]:
+        if segment.txn_index.exists and segment.txn_index.collect(start, end, found):
+            break
+    return found
+
+
+def offset_for_timestamp(log: Log, timestamp: int) -> TimestampOffset | None:
+    """`Log.offset_for_timestamp`."""
+    for segment in log.segments:
+        if segment.size and segment.max_timestamp >= timestamp:
+            found = _search(log, segment, timestamp)
+            if found is not None:
+                return found
+    return None
+
+
+def _search(log: Log, segment: Segment, timestamp: int) -> TimestampOffset | None:
+    from blumfeld.protocol.records import read_records
+
+    earliest = log.log_start_offset
+    position, _ = segment.start_position(max(segment.time_index.offset_before(timestamp), earliest))
+    for _, header, data in segment.batches(position):
+        if header[8] < timestamp or header[0] + header[6] < earliest:
+            continue
+        batch = RecordBatch(data)
+        try:
+            for record in read_records(batch):
+                if record.timestamp >= timestamp and record.offset >= earliest:
+                    return TimestampOffset(record.timestamp, record.offset, batch.leader_epoch)
+        except CorruptBatch as error:
+            _logger.error("%s: a batch cannot be opened: %s", segment.data.path, error)
+    return None
+
+
+def offset_of_max_timestamp(log: Log) -> TimestampOffset | None:
+    """`Log.offset_of_max_timestamp`."""
+    best = None
+    for segment in log.segments:
+        if segment.size and (best is None or segment.max_timestamp > best.max_timestamp):
+            best = segment
+    if best is None or best.max_timestamp < 0:
+        return None
+    return _search(log, best, best.max_timestamp)
