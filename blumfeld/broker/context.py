@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from blumfeld.broker.dispatch import Peer
+    from blumfeld.broker.sessions import FetchSessions
     from blumfeld.cluster.controller_channel import ControllerChannel
     from blumfeld.cluster.image.image import MetadataImage
     from blumfeld.cluster.replicas import ReplicaManager
@@ -42,6 +43,7 @@ class Broker:
     groups: GroupCoordinator
     controller: ControllerChannel
     purgatory: Purgatory
+    fetch_sessions: FetchSessions
 
 
 @dataclass(slots=True)

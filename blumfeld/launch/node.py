@@ -18,6 +18,7 @@ from blumfeld.broker.context import Broker
 from blumfeld.broker.controller_apis import ControllerNode, controller_table
 from blumfeld.broker.dispatch import Dispatcher
 from blumfeld.broker.listener import Listener
+from blumfeld.broker.sessions import FetchSessions
 from blumfeld.broker.table import SERVED
 from blumfeld.cluster.controller.registration import controller_registration
 from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerSettings
@@ -151,6 +152,7 @@ class Node:
             groups=self._groups,
             controller=self._channel,
             purgatory=purgatory,
+            fetch_sessions=FetchSessions(config.int("max.incremental.fetch.session.cache.slots")),
         )
         self._purgatory = purgatory
         self._loader.publish_to(self._apply)
