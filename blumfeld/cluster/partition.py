@@ -25,7 +25,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from blumfeld.cluster.followers import Follower, Membership
+from blumfeld.cluster.followers import NEVER, NO_BROKER_EPOCH, Follower, Membership
 from blumfeld.cluster.isr import Answered, Isr, IsrProposal
 from blumfeld.cluster.reading import Reading, refused, unchanged
 from blumfeld.protocol.errors import ErrorCode
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from blumfeld.cluster.image.topics import PartitionRegistration
     from blumfeld.protocol.messages.alter_partition import AlterPartitionResponse
     from blumfeld.protocol.primitives import Records
-    from blumfeld.storage.log import Log, Origin
+    from blumfeld.storage.log import Log
+    from blumfeld.storage.validate import Origin
 
 NO_LEADER: Final = -1
 RECOVERED: Final = 0
@@ -84,10 +85,20 @@ class PartitionWatcher(Protocol):
 class Settled:
     """What those who wait for a partition have been told already."""
 
-    __slots__ = ("end", "high_watermark", "isr", "leader_epoch", "proposal", "role", "stable", "start")
+    __slots__ = (
+        "end",
+        "follower_starts",
+        "high_watermark",
+        "isr",
+        "leader_epoch",
+        "proposal",
+        "role",
+        "stable",
+        "start",
+    )
 
     def __init__(self) -> None:
-        self.end = self.high_watermark = self.stable = self.start = -1
+        self.end = self.high_watermark = self.stable = self.start = self.follower_starts = -1
         self.role = Role.OFFLINE
         self.leader_epoch = -1
         self.isr: frozenset[int] | None = None
@@ -108,6 +119,7 @@ class Partition:
     __slots__ = (
         "appended",
         "committed",
+        "follower_starts",
         "followers",
         "index",
         "isr",
@@ -158,6 +170,8 @@ class Partition:
         """Purgatory key: the log end offset moved, or the role changed."""
         self.committed = Signal(f"{topic}-{index} committed")
         """Purgatory key: the high watermark, the ISR or the role moved."""
+        self.follower_starts = 0
+        """Counts moves of followers' log starts, which DeleteRecords waits for."""
         self.settled = Settled()
         self.watchers: list[PartitionWatcher] = []
 
@@ -215,8 +229,9 @@ class Partition:
                 if was_leader:
                     follower.new_epoch(end, in_sync_at)
                 else:
-                    follower.forget(float("-inf") if in_sync_at is None else in_sync_at)
+                    follower.forget(NEVER if in_sync_at is None else in_sync_at)
         self._advance_high_watermark(now)
+        self.reconsider(now)
         return new_epoch
 
     def become_follower(self, registration: PartitionRegistration) -> bool:
@@ -387,43 +402,52 @@ class Partition:
         last_fetched_epoch: int,
         log_start_offset: int,
         at_least_one: bool,
-        now: float,
+        now: float | None,
     ) -> Reading:
-        """Records up to the log's end for a follower, whose progress is noted.
+        """Records up to the log's end for a follower.
 
-        Call `ReplicaManager.settle(partition)` afterwards: the high watermark may have moved, or an ISR change is due.
+        `now`: its progress is noted, `ReplicaManager.settle(partition)` is due afterwards: the high watermark may have
+        moved, or an ISR change be proposed. None: the fetch has waited since, it says nothing about the present.
         """
-        error = self.check_epoch(current_leader_epoch, must_lead=True)
+        error = self._check_follower(replica_id, broker_epoch, current_leader_epoch)
         if error is not ErrorCode.NONE:
             return refused(error)
-        follower = self.followers.get(replica_id)
-        if follower is None:
-            # The replica may have been added in metadata that is not applied here yet: it shall ask again.
-            unknown = ErrorCode.UNKNOWN_LEADER_EPOCH if current_leader_epoch >= 0 else ErrorCode.NOT_LEADER_OR_FOLLOWER
-            return refused(unknown)
-        known_epoch = self.membership.alive_epoch(replica_id)
-        if broker_epoch != -1 and known_epoch is not None and known_epoch > broker_epoch:
-            return refused(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if last_fetched_epoch >= 0:
             diverged = self._diverged(offset, last_fetched_epoch)
             if diverged is not None:
                 return diverged
         end = self.log.log_end_offset
         reading = self._read(offset, max_bytes, None, at_least_one)
-        if reading.error is ErrorCode.NONE:
+        if reading.error is ErrorCode.NONE and now is not None:
+            follower = self.followers[replica_id]
             moved = follower.log_end_offset != offset
+            if follower.log_start_offset != log_start_offset:
+                self.follower_starts += 1
             follower.fetched(offset, log_start_offset, end, broker_epoch, now)
             self._maybe_expand(follower)
             if moved:
                 self._advance_high_watermark(now)
         return reading
 
+    def _check_follower(self, replica_id: int, broker_epoch: int, current_leader_epoch: int) -> ErrorCode:
+        error = self.check_epoch(current_leader_epoch, must_lead=True)
+        if error is not ErrorCode.NONE:
+            return error
+        if replica_id not in self.followers:
+            # It may have been added in metadata that is not applied here yet: it shall ask again.
+            return ErrorCode.UNKNOWN_LEADER_EPOCH if current_leader_epoch >= 0 else ErrorCode.NOT_LEADER_OR_FOLLOWER
+        known_epoch = self.membership.alive_epoch(replica_id)
+        if broker_epoch != NO_BROKER_EPOCH and known_epoch is not None and known_epoch > broker_epoch:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER
+        return ErrorCode.NONE
+
     def _read(self, offset: int, max_bytes: int, upper: int | None, at_least_one: bool) -> Reading:
         """What the log has; its offsets are those before the read, so that an append meanwhile cannot be missed."""
         log = self.log
         reading = unchanged(log)
         result = log.read(offset, max_bytes, upper=upper, at_least_one=at_least_one)
-        reading.error = result.error
+        if result.error is not ErrorCode.NONE:
+            return refused(result.error)
         reading.records = result.records
         reading.next_offset = result.next_offset
         reading.cold = result.cold
@@ -434,7 +458,7 @@ class Partition:
         log = self.log
         epoch, end = log.end_offset_for_epoch(last_fetched_epoch)
         if epoch < 0 or end < 0 or offset < log.log_start_offset:
-            return refused(ErrorCode.OFFSET_OUT_OF_RANGE, log)
+            return refused(ErrorCode.OFFSET_OUT_OF_RANGE)
         if epoch < last_fetched_epoch or end < offset:
             reading = unchanged(log)
             reading.diverging = (epoch, end)
@@ -450,6 +474,18 @@ class Partition:
             return
         if self.membership.may_join_isr(follower.broker_id, follower.broker_epoch):
             self._propose({*self.isr.committed, follower.broker_id})
+
+    def reconsider(self, now: float) -> None:
+        """Propose followers that could not be proposed when they fetched last: fenced, or another change under way.
+
+        An idle partition is fetched once and then not named any more, so nothing else would bring it back.
+        """
+        if self.role is not Role.LEADER:
+            return
+        last_fetch = self.membership.last_fetch
+        for follower in self.followers.values():
+            if now - last_fetch.get(follower.broker_id, NEVER) <= self.max_lag_s:
+                self._maybe_expand(follower)
 
     def out_of_sync(self, now: float) -> list[int]:
         """Members of the ISR that have not been caught up for replica.lag.time.max.ms."""
@@ -502,6 +538,7 @@ class Partition:
         self.partition_epoch = answer.partition_epoch
         self.isr.commit(answer.isr)
         self._advance_high_watermark(now)
+        self.reconsider(now)
         return Answered.COMMITTED
 
     # --- leader: deleting records ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What a partition answers to a fetch.
 
-Owns no behaviour but the follower's truncation rule. A refusal is an error code in the value.
+Owns no behaviour. A refusal is an error code in the value.
 """
 
 from __future__ import annotations
@@ -44,11 +44,9 @@ class Reading:
         self.cold: Callable[[], ReadResult] | None = None
 
 
-def refused(error: ErrorCode, log: Log | None = None) -> Reading:
-    """No records; Kafka says −1 for all offsets of a partition in error, but for one out of range."""
-    if log is None:
-        return Reading(error, -1, -1, -1)
-    return Reading(error, log.high_watermark, log.last_stable_offset, log.log_start_offset)
+def refused(error: ErrorCode) -> Reading:
+    """No records; −1 stands for all offsets of a partition in error."""
+    return Reading(error, -1, -1, -1)
 
 
 def unchanged(log: Log) -> Reading:

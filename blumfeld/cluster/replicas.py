@@ -104,7 +104,7 @@ class ReplicaManager:
         self._clock = clock
         self._config = config
         self._max_lag_s = config.int("replica.lag.time.max.ms") / 1000
-        self._wake = wake
+        self.wake = wake
         self._followed = followed
         self._propose = propose
         self._by_id: dict[bytes, dict[int, Partition]] = {}
@@ -156,6 +156,7 @@ class ReplicaManager:
             log.high_watermark != told.high_watermark
             or log.last_stable_offset != told.stable
             or log.log_start_offset != told.start
+            or partition.follower_starts != told.follower_starts
             or isr.maximal is not told.isr
         )
         led = partition.leader_epoch != told.leader_epoch or partition.role is not told.role
@@ -163,6 +164,7 @@ class ReplicaManager:
         told.high_watermark = log.high_watermark
         told.stable = log.last_stable_offset
         told.start = log.log_start_offset
+        told.follower_starts = partition.follower_starts
         told.isr = isr.maximal
         told.leader_epoch = partition.leader_epoch
         told.role = partition.role
@@ -171,10 +173,10 @@ class ReplicaManager:
             if isr.proposal is not None:
                 self._propose(isr.proposal)
         if appended or led:
-            self._wake(partition.appended)
+            self.wake(partition.appended)
         if committed or led:
-            self._wake(partition.committed)
-        for watcher in partition.watchers:
+            self.wake(partition.committed)
+        for watcher in partition.watchers[:]:
             if appended:
                 watcher.on_append(partition)
             if committed:
@@ -183,7 +185,7 @@ class ReplicaManager:
                 watcher.on_leadership(partition)
 
     def watch(self, partition: Partition, watcher: PartitionWatcher) -> None:
-        """Tell `watcher` whenever the partition moves. A watcher must not watch or unwatch while it is told."""
+        """Tell `watcher` whenever the partition moves."""
         partition.watchers.append(watcher)
 
     def unwatch(self, partition: Partition, watcher: PartitionWatcher) -> None:
@@ -225,6 +227,8 @@ class ReplicaManager:
                     self._remove(topic.id, index)
             for changed, index, registration in delta.topics.changed_partitions():
                 self._apply_partition(changed.name, changed.id, index, registration, now)
+        if delta.cluster is not None:
+            self._reconsider(delta.cluster.changed_brokers)
         if delta.configs is not None:
             for resource in delta.configs.changed:
                 if resource.type == ConfigResourceType.TOPIC:
@@ -246,6 +250,17 @@ class ReplicaManager:
         self._config = config
         for topic in self._by_name:
             self._reconfigure(topic)
+
+    def _reconsider(self, broker_ids: Iterable[int]) -> None:
+        """Brokers that are fit again may join ISRs of partitions that they have fetched already."""
+        active = {broker_id for broker_id in broker_ids if self.membership.cluster.is_active(broker_id)}
+        if not active - {self.membership.node_id}:
+            return
+        now = self._clock.monotonic()
+        for partition in self.all():
+            if partition.is_leader and not active.isdisjoint(partition.followers):
+                partition.reconsider(now)
+                self.settle(partition)
 
     def _apply_partition(
         self, topic: str, topic_id: bytes, index: int, registration: PartitionRegistration, now: float
