@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blumfeld.cluster.raft import checkpoint
+from blumfeld.cluster.raft.outline import BOOTSTRAP_SNAPSHOT
+
 if TYPE_CHECKING:
     from blumfeld.cluster.raft.voters import VoterSet
     from blumfeld.env.disk import Disk
@@ -15,4 +18,6 @@ if TYPE_CHECKING:
 
 def write_bootstrap_checkpoint(disk: Disk, directory: str, voters: VoterSet, *, now_ms: int) -> None:
     """Write checkpoint 0-0 into `directory` (that of `__cluster_metadata-0`; made where it is missing)."""
-    raise NotImplementedError
+    disk.make_directories(directory)
+    contents = checkpoint.Contents(voters, 1, 0, ())
+    checkpoint.write(disk, directory, BOOTSTRAP_SNAPSHOT, contents, now_ms=now_ms)
