@@ -46,6 +46,7 @@ def command(
 ) -> None:
     """Start a broker on 127.0.0.1:9092, or a cluster of them, and serve until Ctrl-C."""
     from blumfeld.config.values import ConfigError
+    from blumfeld.launch.main import is_configured
     from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
 
     try:
@@ -55,7 +56,10 @@ def command(
             plan_file = os.path.join(data, PLAN_FILE)
         if plan_file is not None:
             plan = Plan.load(plan_file)
-            _run_one(plan, node or plan.nodes[0].id, config_file, settings, ready_file, stop_with_stdin)
+            _run_one(plan, node or plan.nodes[0].id, plan.profile, config_file, settings, ready_file, stop_with_stdin)
+            return
+        if (brokers, port, data) == (None, None, None) and is_configured(config_file, settings):
+            _run_one(None, 1, profile or "durable", config_file, settings, ready_file, stop_with_stdin)
             return
         plan = Plan.make(
             brokers=brokers,
@@ -67,7 +71,7 @@ def command(
         if data is not None:
             plan.save(os.path.join(data, PLAN_FILE))
         if len(plan.nodes) == 1:
-            _run_one(plan, 1, config_file, (), ready_file, stop_with_stdin)
+            _run_one(plan, 1, plan.profile, config_file, (), ready_file, stop_with_stdin)
         else:
             _run_all(plan, data, ready_file, restart)
     except (PlanError, ConfigError, FileNotFoundError) as error:
@@ -81,8 +85,9 @@ def _is_kept(data: str | None) -> bool:
 
 
 def _run_one(
-    plan: Plan,
+    plan: Plan | None,
     node_id: int,
+    profile: str,
     config_file: str | None,
     settings: tuple[str, ...],
     ready_file: str | None,
@@ -95,6 +100,7 @@ def _run_one(
         code = serve(
             plan,
             node_id,
+            profile=profile,
             config_file=config_file,
             settings=settings,
             ready_file=ready_file,

@@ -16,14 +16,15 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from blumfeld.config.listeners import parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
 from blumfeld.launch.errors import StartError
+from blumfeld.launch.plan import Plan
 from blumfeld.launch.ready import Ready, ReadyBroker
 
 if TYPE_CHECKING:
     from blumfeld.config.sources import Config
-    from blumfeld.launch.plan import Plan
 
 _log = logging.getLogger("blumfeld")
 
@@ -32,39 +33,54 @@ NICE_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s"
 
 
 def serve(
-    plan: Plan,
-    node_id: int,
+    plan: Plan | None,
+    node_id: int = 1,
     *,
+    profile: str = "durable",
     config_file: str | None = None,
     settings: Sequence[str] = (),
     ready_file: str | None = None,
     stop_with_stdin: bool = False,
 ) -> int:
-    """Run one node until it is told to stop; the process's exit code. Raises StartError."""
+    """Run one node until it is told to stop; the process's exit code. Raises StartError.
+
+    Without a plan, file, environment and settings describe the node whole, on top of `profile`.
+    """
     started = time.monotonic()
     _set_up_logging()
-    config = _configure(plan, node_id, config_file, settings)
+    try:
+        if plan is None:
+            config = _load(profile, config_file, settings)
+            plan = Plan.configured(config, os.environ.get("CLUSTER_ID"), profile)
+            node_id = plan.nodes[0].id
+        else:
+            config = _load(plan.profile, config_file, (*plan.settings, *settings), plan, node_id)
+    except ConfigError as error:
+        raise StartError(str(error)) from error
     for warning in config.warnings:
         _log.warning("%s", warning)
     return _run(_serve(plan, node_id, config, ready_file, stop_with_stdin, started))
 
 
-def _configure(plan: Plan, node_id: int, config_file: str | None, settings: Sequence[str]) -> Config:
+def _load(
+    profile: str, config_file: str | None, settings: Sequence[str], plan: Plan | None = None, node_id: int = 1
+) -> Config:
     file = None
     if config_file is not None:
         with open(config_file, encoding="utf-8") as source:
             file = (config_file, source.read())
-    try:
-        return load(
-            profile=plan.profile,
-            brokers=len(plan.nodes),
-            planned=plan.properties(node_id),
-            file=file,
-            environment=os.environ,
-            settings=[*plan.settings, *settings],
-        )
-    except ConfigError as error:
-        raise StartError(str(error)) from error
+    if plan is not None:
+        brokers, planned = len(plan.nodes), plan.properties(node_id)
+    else:
+        given = load(profile="none", file=file, environment=os.environ, settings=settings)
+        brokers, planned = max(len(parse_voters(given)), 1), None
+    return load(profile=profile, brokers=brokers, planned=planned, file=file, environment=os.environ, settings=settings)
+
+
+def is_configured(config_file: str | None, settings: Sequence[str]) -> bool:
+    """Whether file, environment or settings say which node this is and where it listens. Raises ConfigError."""
+    given = _load("none", config_file, settings)
+    return any(given.is_given(name) for name in ("node.id", "process.roles", "listeners", "controller.quorum.voters"))
 
 
 async def _serve(

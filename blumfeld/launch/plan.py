@@ -10,11 +10,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from blumfeld.config.listeners import parse_listeners
 from blumfeld.env.entropy import SystemEntropy
 from blumfeld.launch.ports import free_port
 from blumfeld.protocol.primitives import uuid_from_text, uuid_to_text
+from blumfeld.storage.checkpoint import META_PROPERTIES, decode_properties
+
+if TYPE_CHECKING:
+    from blumfeld.config.sources import Config
 
 PLAN_FILE = "cluster.json"
 LOOPBACK = "127.0.0.1"
@@ -100,6 +105,27 @@ class Plan:
         )
         return cls(found["cluster_id"], found["profile"], tuple(found["settings"]), nodes)
 
+    @classmethod
+    def configured(cls, config: Config, cluster_id: str | None, profile: str) -> Plan:
+        """The plan of one node that properties describe whole: id, listeners, directories, quorum.
+
+        Raises ConfigError where listeners contradict each other.
+        """
+        entropy = SystemEntropy()
+        listeners = parse_listeners(config)
+        client = listeners.broker[0] if listeners.broker else None
+        directory = config.log_dirs[0] if config.is_given("log.dirs") or config.is_given("log.dir") else None
+        node = NodePlan(
+            id=config.node_id if config.node_id is not None else 1,
+            host=client.host if client else LOOPBACK,
+            port=client.port if client else 0,
+            controller_port=listeners.controller[0].port if listeners.controller else 0,
+            directory_id=entropy.uuid(),
+            directory=directory,
+        )
+        kept = None if directory is None else _kept_cluster_id(directory)
+        return cls(cluster_id or kept or uuid_to_text(entropy.uuid()), profile, (), (node,))
+
     def save(self, path: str) -> None:
         """Write the plan file, complete or not at all."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -152,6 +178,14 @@ class Plan:
             "default.replication.factor": factor,
             **({} if node.directory is None else {"log.dirs": node.directory}),
         }
+
+
+def _kept_cluster_id(directory: str) -> str | None:
+    try:
+        with open(os.path.join(directory, META_PROPERTIES), "rb") as file:
+            return decode_properties(file.read()).get("cluster.id")
+    except FileNotFoundError:
+        return None
 
 
 def _take(host: str, taken: set[int]) -> int:
