@@ -3,12 +3,12 @@
 Owns the two protocols by which segments leave a log for good.
 Deletion: the log's start moves first, then files are renamed to `.deleted`, oldest first, and go after
 file.delete.delay.ms. Replacement, so that a crash at any moment leaves either the old or the new segments:
-1. `prepare_replacement` (in a thread): the new files, written and sealed as `.cleaned`, are synced and renamed to
-   `.swap`, highest base first, the directory synced after each; from here on recovery finishes the work instead of
-   undoing it;
+1. `prepare_replacement` (in a thread): the new files, written and sealed as `.cleaned`, are synced; nobody depends on
+   them yet, and the owner may still decide against them;
 2. `adopt_replacement` (the log's owner): readers see the new segments; no file is touched;
-3. `finish_replacement` (in a thread): the old files become `.deleted`, the directory is synced, then the new ones lose
-   their suffix, the directory is synced again.
+3. `finish_replacement` (in a thread): the new files are renamed to `.swap`, highest base first, the directory synced
+   after each; from here on recovery finishes the work instead of undoing it. The old files become `.deleted`, the
+   directory is synced, then the new ones lose their suffix, the directory is synced again.
 
 Invariant: retention decides nothing here; who calls says which segments, and never one at or above the high watermark.
 """
@@ -83,13 +83,9 @@ def delete_old_segments(log: Log, deletable: Callable[[Segment, Segment | None],
 
 def prepare_replacement(log: Log, new: list[Segment]) -> None:
     """Step 1, in a thread. Raises OSError; the `.cleaned` files that remain go at the next start."""
-    disk = log.home.disk
     for segment in new:
         segment.sync()
-    disk.sync_directory(log.directory)
-    for segment in sorted(new, key=lambda segment: segment.base_offset, reverse=True):
-        segment.rename(CLEANED, SWAP)
-        disk.sync_directory(log.directory)
+    log.home.disk.sync_directory(log.directory)
 
 
 def adopt_replacement(log: Log, new: list[Segment], old: list[Segment]) -> None:
@@ -109,6 +105,10 @@ def finish_replacement(log: Log, new: list[Segment], old: list[Segment]) -> None
         with log.files_lock:
             if log.deleted:
                 return
+            for segment in sorted(new, key=lambda segment: segment.base_offset, reverse=True):
+                if segment in log.segments:
+                    segment.rename(CLEANED, SWAP)
+                    disk.sync_directory(log.directory)
             for segment in old:
                 segment.data.close()
                 segment.offset_index.release()

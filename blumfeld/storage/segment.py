@@ -139,6 +139,11 @@ class Segment:
         timestamp = self.max_timestamp
         return timestamp if timestamp >= 0 else self.home.disk.modified_ms(self.data.path)
 
+    @property
+    def first_timestamp(self) -> int:
+        """The largest timestamp of its first batch, −1 if there is none. May wait for the device."""
+        return self._first_timestamp if self._first_timestamp is not None else self._load_first_timestamp()
+
     # Appending.
     def append(self, parts: Buffer | list[Buffer], size: int, last_offset: int, max_timestamp: int) -> int:
         """Write one batch of `size` bytes; returns its position."""
