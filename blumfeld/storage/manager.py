@@ -1,18 +1,34 @@
 """The log directories of one broker, and the logs in them.
 
-Owns `log.dirs`: their locks, identities (`meta.properties`), checkpoints, the clean-shutdown file, and the mapping from
-partition to log. Knows nothing of leaders and topics' metadata: overrides and ids are told.
+Owns `log.dirs` and the mapping from partition to log; when they are opened, flushed, written down, trimmed and
+closed. Knows nothing of leaders and topics' metadata: overrides and ids are told. Belongs to one thread (the event
+loop) but for `open` and `close`, which block and may run in another while nothing else does; what waits for the
+device in between goes to its executor.
 
 Invariants
-- A directory belongs to one process (`.lock`), one cluster and one node (`meta.properties`).
-- `.kafka_cleanshutdown` exists only while no process serves the directory and all its logs were closed cleanly.
-- A directory that met a disk error is offline until restart; the others go on.
+- A partition has one log, in one directory.
+- A directory that met a disk error is offline until restart: its logs are no longer found, the others go on.
+- A log whose flushed data are damaged is not opened and not made anew: `create` says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+from blumfeld.config.topics import topic_config
+from blumfeld.protocol.primitives import uuid_to_text
+from blumfeld.storage import retention
+from blumfeld.storage.checkpoint import TopicPartition
+from blumfeld.storage.data_directory import DataDirectory
+from blumfeld.storage.errors import StorageError
+from blumfeld.storage.flushing import GroupCommit
+from blumfeld.storage.loading import METADATA_TOPIC, deleted_name, load_directory
+from blumfeld.storage.log import Log
+from blumfeld.storage.log_config import LogConfig
+from blumfeld.storage.schedule import Schedule
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -21,7 +37,14 @@ if TYPE_CHECKING:
     from blumfeld.env.clock import Clock
     from blumfeld.env.disk import Disk
     from blumfeld.env.entropy import Entropy
-    from blumfeld.storage.log import Log
+    from blumfeld.storage.log_directory import LogDirectory
+
+_logger = logging.getLogger(__name__)
+
+_THREADS = 4
+_INDEX_BYTES = 64 << 20
+_RETENTION_LOGS_A_TURN = 200
+_RESERVED_IDS = 100  # directory ids below it mean "unassigned", "lost" … (KIP-858)
 
 
 class LogManager:
@@ -37,22 +60,112 @@ class LogManager:
         executor: Executor | None = None,
     ) -> None:
         """`executor` runs flushes, recoveries and deletions (default: a few threads of its own)."""
-        raise NotImplementedError
+        self._config = config
+        self._disk = disk
+        self._clock = clock
+        self._entropy = entropy
+        self._own_executor = executor is None
+        self._executor = executor if executor is not None else ThreadPoolExecutor(_THREADS, "storage")
+        self._commit = GroupCommit(self._executor)
+        self._logs: dict[TopicPartition, Log] = {}
+        self._defaults = LogConfig.from_topic(self._values(None))
+        self._retention_queue: list[Log] = []
+        self.directories: list[DataDirectory] = []
+        self.clean_shutdown_broker_epoch = -1
+        """What the last clean shutdown left, −1 after an unclean one: BrokerRegistration's PreviousBrokerEpoch."""
+        self.on_directory_failure: Callable[[bytes], None] | None = None
+        """Called with the id of a directory that went offline; from any thread."""
+        self._schedule = Schedule(
+            clock,
+            [
+                (1_000, self._flush_due),
+                (config.int("replica.high.watermark.checkpoint.interval.ms"), self._checkpoint_high_watermarks),
+                (config.int("log.flush.offset.checkpoint.interval.ms"), self._checkpoint_recovery),
+                (config.int("log.retention.check.interval.ms"), self._begin_retention),
+                (config.int("producer.id.expiration.check.interval.ms"), self._expire_producers),
+            ],
+        )
 
+    # Opening.
     def open(self, cluster_id: str, node_id: int) -> None:
         """Lock and identify all directories, then open all logs, in threads; blocking.
 
         Raises `StorageError` (with a text that says what to do) for a directory in use, of another cluster or node, or
         unusable while it is the only one.
         """
-        raise NotImplementedError
+        paths = self._config.log_dirs
+        for path in paths:
+            directory = self._directory(path, len(paths))
+            try:
+                directory.take(cluster_id, node_id, self._entropy)
+            except OSError as error:
+                if len(paths) == 1:
+                    self.release()
+                    raise StorageError(
+                        f"log directory {path} cannot be used: {error}. Repair it, or name another one in log.dirs"
+                    ) from error
+                directory.fail(error, "opening it")
+            except StorageError:
+                self.release()
+                raise
+            self.directories.append(directory)
+        self._check_identities()
+        epochs = {directory.clean_epoch for directory in self._online()}
+        epoch = epochs.pop() if len(epochs) == 1 else None
+        self.clean_shutdown_broker_epoch = -1 if epoch is None else epoch
+        for directory in self._online():
+            threads = self._config.int("num.recovery.threads.per.data.dir")
+            for log in load_directory(directory, self._defaults, threads):
+                self._adopt(log)
 
-    clean_shutdown_broker_epoch: int
-    """What the last clean shutdown left, −1 after an unclean one: BrokerRegistration's PreviousBrokerEpoch."""
+    def _directory(self, path: str, count: int) -> DataDirectory:
+        directory = DataDirectory(
+            path.rstrip("/"),
+            self._disk,
+            self._clock,
+            max_open_files=max(16, self._config.int("blumfeld.max.open.files") // count),
+            max_index_bytes=_INDEX_BYTES // count,
+            jitter=self._entropy.randrange,
+        )
+        directory.on_failure = self._failed
+        directory.on_roll = self._rolled
+        return directory
 
+    def _check_identities(self) -> None:
+        ids = [directory.id for directory in self._online()]
+        if len(set(ids)) < len(ids):
+            self.release()
+            raise StorageError("two of log.dirs have the same directory.id in meta.properties: one is a copy")
+        if not ids:
+            self.release()
+            raise StorageError(f"none of log.dirs can be used: {', '.join(self._config.log_dirs)}")
+
+    def _adopt(self, log: Log) -> None:
+        key = (log.topic, log.partition)
+        other = self._logs.get(key)
+        if other is not None:
+            self.release()
+            raise StorageError(
+                f"{log.topic_partition} is in two log directories, {other.directory} and {log.directory}. Delete the "
+                "one that is out of date"
+            )
+        self._logs[key] = log
+
+    def _values(self, overrides: Mapping[str, str] | None) -> dict[str, object]:
+        return {
+            **topic_config(self._config, overrides),
+            "producer.id.expiration.ms": self._config["producer.id.expiration.ms"],
+        }
+
+    # Finding, making, deleting.
     def get(self, topic: str, partition: int) -> Log | None:
         """The log of a partition, None where there is none (or its directory is offline)."""
-        raise NotImplementedError
+        log = self._logs.get((topic, partition))
+        return log if log is not None and log.home.error is None else None
+
+    def logs(self) -> Iterator[Log]:
+        """All logs that are online."""
+        return iter([log for log in self._logs.values() if log.home.error is None])
 
     def create(
         self,
@@ -65,42 +178,231 @@ class LogManager:
     ) -> Log:
         """The partition's log, made if missing, in `directory_id` or in the directory that has the fewest logs.
 
-        Raises `StorageError` where no directory is online, or the log there is of another topic id.
+        Raises `StorageError` where no directory is online, the log's data are damaged, or the log there is of another
+        topic id; and OSError.
         """
-        raise NotImplementedError
+        key = (topic, partition)
+        config = LogConfig.from_topic(self._values(overrides))
+        log = self._logs.get(key)
+        if log is None:
+            for directory in self.directories:
+                if key in directory.damaged:
+                    raise directory.damaged[key]
+            return self._make(key, topic_id, config, directory_id)
+        if log.home.error is not None:
+            raise StorageError(f"{log.topic_partition} is in log directory {log.home.path}, which is offline")
+        if log.topic_id is not None and log.topic_id != topic_id:
+            raise StorageError(
+                f"{log.directory} belongs to topic id {uuid_to_text(log.topic_id)}, not {uuid_to_text(topic_id)}: an "
+                "earlier topic of that name"
+            )
+        if log.topic_id is None:
+            log.topic_id = topic_id
+            log.names_changed = True
+        log.update_config(config)
+        return log
+
+    def _make(self, key: TopicPartition, topic_id: bytes, config: LogConfig, directory_id: bytes | None) -> Log:
+        home = self._choose(directory_id)
+        try:
+            home.forget(key)
+            path = f"{home.path}/{key[0]}-{key[1]}"
+            log = Log.open(path, config, self._disk, self._clock, topic_id=topic_id, home=home)
+        except OSError as error:
+            home.fail(error, f"making {key[0]}-{key[1]}")
+            raise
+        self._logs[key] = log
+        return log
+
+    def _choose(self, directory_id: bytes | None) -> DataDirectory:
+        online = self._online()
+        if directory_id is not None and int.from_bytes(directory_id, "big") >= _RESERVED_IDS:
+            for directory in self.directories:
+                if directory.id == directory_id:
+                    if directory.offline:
+                        raise StorageError(f"log directory {directory.path} is offline")
+                    return directory
+        if not online:
+            raise StorageError("all log directories are offline")
+        if len(online) == 1:
+            return online[0]
+        counts = {id(directory): 0 for directory in online}
+        for log in self.logs():
+            counts[id(log.home)] += 1
+        return min(online, key=lambda directory: counts[id(directory)])
 
     def delete(self, topic: str, partition: int) -> None:
         """Take the log away at once; its files go after file.delete.delay.ms."""
-        raise NotImplementedError
+        key = (topic, partition)
+        log = self._logs.pop(key, None)
+        if log is not None:
+            with log.files_lock:
+                log.deleted = True
+                log.abandon()
+                self._throw_away(log.home, key, log.config.file_delete_delay_ms)
+        for directory in self._online():
+            if directory.damaged.pop(key, None) is not None:
+                self._throw_away(directory, key, self._defaults.file_delete_delay_ms)
+
+    def _throw_away(self, home: LogDirectory, key: TopicPartition, delay_ms: int) -> None:
+        if home.error is not None:
+            return
+        topic, partition = key
+        target = f"{home.path}/{deleted_name(topic, partition, self._entropy.uuid().hex())}"
+        try:
+            self._disk.rename(f"{home.path}/{topic}-{partition}", target)
+        except OSError as error:
+            home.fail(error, f"deleting {topic}-{partition}")
+        else:
+            home.throw_away(target, self._clock.time_ms() + delay_ms)
 
     def update_topic_config(self, topic: str, overrides: Mapping[str, str]) -> None:
         """Give all logs of a topic its (complete) overrides."""
-        raise NotImplementedError
+        config = LogConfig.from_topic(self._values(overrides))
+        for log in self._logs.values():
+            if log.topic == topic:
+                log.update_config(config)
 
-    def flushed(self, log: Log, offset: int) -> Future[int]:
-        """A future done when `log.recovery_point` ≥ `offset`; all that wait for a log share one fsync."""
-        raise NotImplementedError
+    def update_config(self, config: Config, overrides: Callable[[str], Mapping[str, str]]) -> None:
+        """The broker's own configuration has changed; `overrides(topic)` gives each topic's."""
+        self._config = config
+        self._defaults = LogConfig.from_topic(self._values(None))
+        for topic in {log.topic for log in self._logs.values()}:
+            self.update_topic_config(topic, overrides(topic))
 
-    def logs(self) -> Iterator[Log]:
-        """All logs that are online."""
-        raise NotImplementedError
+    # Directories.
+    def _online(self) -> list[DataDirectory]:
+        return [directory for directory in self.directories if directory.error is None]
 
     def directory_ids(self) -> list[bytes]:
         """Ids of the directories that are online, in the order of log.dirs."""
-        raise NotImplementedError
+        return [directory.id for directory in self._online()]
 
     def directory_of(self, log: Log) -> bytes:
         """The id of the directory a log is in."""
-        raise NotImplementedError
+        return log.home.id
 
     def offline_directory_ids(self) -> list[bytes]:
-        """Ids of the directories that met a disk error since the start."""
-        raise NotImplementedError
+        """Ids of the directories that met a disk error since the start (those that could still say who they are)."""
+        return [directory.id for directory in self.directories if directory.error is not None and directory.id]
 
+    def _failed(self, directory: LogDirectory) -> None:
+        if self.on_directory_failure is not None and directory.id:
+            self.on_directory_failure(directory.id)
+
+    # Durability.
+    def flushed(self, log: Log, offset: int) -> Future[int]:
+        """A future done when `log.recovery_point` ≥ `offset`; all that wait for a log share one fsync.
+
+        Its exception is the OSError that took the directory offline.
+        """
+        return self._commit.request(log, offset)
+
+    def _rolled(self, log: Log, base_offset: int) -> None:
+        """A sealed segment is flushed soon, so that a crash need not scan it."""
+        self._commit.request(log, base_offset)
+
+    # Turns.
     def turn(self, now_ms: int) -> None:
         """Do what is due: flushes, checkpoints, retention, deletion; never waits for the device itself."""
-        raise NotImplementedError
+        self._schedule.run(now_ms)
+        if self._retention_queue:
+            self._retention(now_ms)
+        for directory in self._online():
+            due_ms = directory.next_due_ms()
+            if due_ms is not None and due_ms <= now_ms:
+                self._executor.submit(directory.empty_trash, now_ms)
 
+    def _flush_due(self, now_ms: int) -> None:
+        for directory in self._online():
+            for log, since_ms in list(directory.dirty.items()):
+                if log.recovery_point >= log.log_end_offset:
+                    log.unflushed = False
+                    del directory.dirty[log]
+                elif now_ms - since_ms >= log.config.flush_ms:
+                    directory.dirty[log] = now_ms
+                    self._commit.request(log, log.log_end_offset)
+
+    def _of(self, directory: DataDirectory) -> list[Log]:
+        return [log for log in self._logs.values() if log.home is directory]
+
+    def _checkpoint_high_watermarks(self, now_ms: int) -> None:
+        del now_ms
+        for directory in self._online():
+            self._write(directory, directory.checkpoint_high_watermarks(self._of(directory)))
+
+    def _checkpoint_recovery(self, now_ms: int) -> None:
+        del now_ms
+        for directory in self._online():
+            self._write(directory, directory.checkpoint_recovery(self._of(directory)))
+
+    def _write(self, directory: DataDirectory, checkpoints: list[tuple[str, dict[TopicPartition, int]]]) -> None:
+        for name, offsets in checkpoints:
+            if directory.written[name] != offsets:
+                self._executor.submit(_write_checkpoint, directory, name, offsets)
+
+    def _begin_retention(self, now_ms: int) -> None:
+        del now_ms
+        self._retention_queue = list(self.logs())
+
+    def _retention(self, now_ms: int) -> None:
+        some, self._retention_queue = (
+            self._retention_queue[:_RETENTION_LOGS_A_TURN],
+            self._retention_queue[_RETENTION_LOGS_A_TURN:],
+        )
+        for log in some:
+            if not log.deleted and log.home.error is None:
+                try:
+                    retention.apply(log, now_ms)
+                except OSError as error:
+                    log.home.fail(error, f"applying retention to {log.topic_partition}")
+
+    def _expire_producers(self, now_ms: int) -> None:
+        for log in self.logs():
+            if log.producers.by_id or log.producers.verifications:
+                log.expire_producers(now_ms)
+
+    # The end.
     def close(self, broker_epoch: int = -1) -> None:
         """Close all logs, write checkpoints and the clean-shutdown file; blocking."""
-        raise NotImplementedError
+        if self._own_executor:
+            self._executor.shutdown(wait=True)
+        for directory in self._online():
+            logs = self._of(directory)
+            try:
+                self._close_logs(logs)
+                for name, offsets in (
+                    *directory.checkpoint_recovery(logs),
+                    *directory.checkpoint_high_watermarks(logs),
+                ):
+                    directory.write_checkpoint(name, offsets)
+                directory.mark_clean(broker_epoch)
+            except OSError as error:
+                directory.fail(error, "closing its logs")
+        self.release()
+
+    def _close_logs(self, logs: list[Log]) -> None:
+        threads = self._config.int("num.recovery.threads.per.data.dir")
+        with ThreadPoolExecutor(threads, "closing") as pool:
+            for done in [pool.submit(log.close) for log in logs]:
+                done.result()
+
+    def release(self) -> None:
+        """Give all handles and locks back and write nothing more, as if killed."""
+        for log in self._logs.values():
+            log.abandon()
+        if self._own_executor:
+            self._executor.shutdown(wait=True)
+        for directory in self.directories:
+            directory.leave()
+        self._logs.clear()
+
+
+def _write_checkpoint(directory: DataDirectory, name: str, offsets: dict[TopicPartition, int]) -> None:
+    try:
+        directory.write_checkpoint(name, offsets)
+    except OSError as error:
+        directory.fail(error, f"writing {name}")
+
+
+__all__ = ["METADATA_TOPIC", "LogManager"]
