@@ -35,6 +35,8 @@ PeriodicDecider = Callable[[Turn], Decision[Any]]
 
 STALL_S: Final = 0.05
 """A timer may be this late without our having stood still."""
+GRACE_S: Final = 0.25
+"""After a standstill what was sent meanwhile is still to be read: nobody's session ends before that."""
 
 
 def write_no_op(turn: Turn) -> Decision[bool]:
@@ -76,7 +78,7 @@ class Periodic:
         """The deciders due now; run one before asking for the next. `deadline`: when this call should have come."""
         late = now - deadline
         if late > STALL_S:
-            self._sessions.forgive(late)
+            self._sessions.forgive(late + GRACE_S)
         session = self._sessions.next_deadline()
         if session is not None and session <= now:
             yield fence_silent_broker
