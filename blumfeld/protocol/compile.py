@@ -72,6 +72,10 @@ class Dialect(NamedTuple):
     def nullable(self, field: Field) -> bool:
         return self.version in field.nullable
 
+    def tagged(self, field: Field) -> bool:
+        """Whether it is one now. A struct that may be null is marked by int8 1 or -1, but 1 or 0 where tagged."""
+        return self.version in field.tagged
+
 
 def dialect_of(message: type[Message], version: int) -> Dialect:
     return Dialect(version, message.FLEXIBLE is not None and version >= message.FLEXIBLE)

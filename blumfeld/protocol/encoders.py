@@ -226,7 +226,7 @@ class _EncoderSource:
             return
         self._flush()
         with source.block(f"if {inner} is None:"):
-            self._append(r'b"\xff"')
+            self._append(r'b"\0"' if self._dialect.tagged(field) else r'b"\xff"')
         with source.block("else:"):
             self._write("b", "1")
             self._struct(struct, inner)
