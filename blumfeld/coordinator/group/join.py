@@ -66,9 +66,7 @@ class Joining:
                 return join.refused(ErrorCode.UNKNOWN_MEMBER_ID, request.member_id)
             return self._create(join, now_ms)
         if not self._has_room(group, request.member_id):
-            self._rebalances.forget_session(group, request.member_id)
-            group.remove(request.member_id)
-            return join.refused(ErrorCode.GROUP_MAX_SIZE_REACHED)
+            return self._turn_away(join, group, now_ms)
         if not group.supports(request.protocol_type, (name for name, _ in join.protocols)):
             return join.refused(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, request.member_id)
         if request.member_id:
@@ -93,6 +91,12 @@ class Joining:
             has_joined = member is not None and member.join_ticket is not None
             return has_joined or group.awaiting_join < self._config.max_size
         return member is not None or len(group.members) < self._config.max_size
+
+    def _turn_away(self, join: Join, group: ClassicGroup, now_ms: int) -> Decision:
+        """There is no room: a member that was late is none any more, and need not be waited for."""
+        answers = [Answer(join.ticket, refused_join(ErrorCode.GROUP_MAX_SIZE_REACHED, ""))]
+        self._rebalances.drop(group, join.request.member_id, answers)
+        return self._rebalances.complete_if_all_joined(group, now_ms, answers)
 
     # --- without a member id ---------------------------------------------------------------------------------------
 
@@ -176,6 +180,7 @@ class Joining:
 
         def replaced() -> Decision:
             self._rebalances.forget_session(group, old_member_id)
+            self._rebalances.has_synced(group, old_member_id)
             member = group.members[member_id]
             self._update(join, group, member)
             member.connection_id = join.client.connection_id

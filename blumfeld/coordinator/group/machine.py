@@ -7,8 +7,8 @@ Records of types that are not served (3 to 8 and 16: consumer groups, KIP-848, w
 written) are kept out: they are decoded and skipped. Of type 3, a group's epoch, its existence is remembered in
 `foreign`: such a group is not ours to join, delete or expire, and its offsets stay. Its tombstone ends that.
 
-Law: machines that have replayed the same records are equal in `durable_state()`, whether they decided on them or
-not.
+Law: loading a machine's log gives its `durable_state()` again, as far as that tells of groups that are at rest, and
+all its offsets; groups in a rebalance go back to the generation before.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from blumfeld.coordinator.group.offsets import Offsets, refused_commit
 from blumfeld.coordinator.group.overview import Overview
 from blumfeld.coordinator.group.rebalance import Rebalances
 from blumfeld.coordinator.group.records import CommittedOffset
+from blumfeld.coordinator.group.state import GroupState
 from blumfeld.coordinator.group.sync import Syncing
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.offset_delete import OffsetDeleteResponse
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from blumfeld.coordinator.group.config import GroupConfig
-    from blumfeld.coordinator.group.member import Client
+    from blumfeld.coordinator.group.member import Client, Member
     from blumfeld.env.entropy import Entropy
     from blumfeld.protocol.messages.describe_groups import DescribeGroupsResponse
     from blumfeld.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -198,9 +199,9 @@ class GroupMachine:
         """A transaction that committed offsets has ended."""
         self.offsets.end_transaction(producer_id, committed=committed)
 
-    def durable_state(self) -> object:
-        """What the log determines, in a form that compares."""
-        groups = {
+    def durable_state(self) -> tuple[dict[str, object], object, set[str]]:
+        """What the log determines, in a form that compares: groups at rest, offsets, groups that are not ours."""
+        groups: dict[str, object] = {
             group_id: (
                 group.state,
                 group.generation,
@@ -208,12 +209,10 @@ class GroupMachine:
                 group.protocol_name,
                 group.leader,
                 group.state_timestamp_ms,
-                {
-                    m.member_id: (m.instance_id, m.client_id, m.client_host, m.session_timeout_ms, m.assignment)
-                    for m in group.members.values()
-                },
+                {member.member_id: _durable(member, group.protocol_name) for member in group.members.values()},
             )
             for group_id, group in self.groups.items()
+            if group.state in (GroupState.EMPTY, GroupState.STABLE)
         }
         return groups, self.offsets.snapshot(), self.foreign
 
@@ -236,3 +235,15 @@ class GroupMachine:
             self.foreign.remove(group_id)
             if self.offsets.of_group(group_id):
                 self._ensure_group(group_id)
+
+
+def _durable(member: Member, protocol: str | None) -> tuple[object, ...]:
+    return (
+        member.instance_id,
+        member.client_id,
+        member.client_host,
+        member.session_timeout_ms,
+        member.rebalance_timeout_ms,
+        member.metadata(protocol),
+        member.assignment,
+    )

@@ -117,9 +117,11 @@ class Rebalances:
     def forget_session(self, group: ClassicGroup, member_id: str) -> None:
         self._timers.cancel(("session", group.group_id, member_id))
 
-    def all_synced(self, group: ClassicGroup) -> None:
-        """Nobody is late with its sync any more."""
-        self._timers.cancel(("sync", group.group_id))
+    def has_synced(self, group: ClassicGroup, member_id: str) -> None:
+        """The member's sync is not awaited any more; perhaps nobody's is."""
+        group.pending_syncs.pop(member_id, None)
+        if not group.pending_syncs:
+            self._timers.cancel(("sync", group.group_id))
 
     def drop(self, group: ClassicGroup, member_id: str, answers: list[Answer]) -> None:
         """Let a member or a pending one go, and answer what it waits for: it may join anew."""

@@ -44,11 +44,11 @@ class Syncing:
             return _refuse_sync(ticket, ErrorCode.REBALANCE_IN_PROGRESS)
         member = group.members[request.member_id]
         if group.state is GroupState.STABLE:
-            self._has_synced(group, request.member_id)
+            self._rebalances.has_synced(group, request.member_id)
             return Decision(answers=[Answer(ticket, synced(group, member))], settled=True)
         if request.member_id == group.leader:
             return self._take_assignments(group, request, ticket, now_ms)
-        self._has_synced(group, request.member_id)
+        self._rebalances.has_synced(group, request.member_id)
         answers = []
         if member.sync_ticket is not None:
             answers.append(Answer(member.sync_ticket, refused_sync(ErrorCode.REBALANCE_IN_PROGRESS)))
@@ -69,7 +69,7 @@ class Syncing:
 
         def written() -> Decision:
             leader = group.members[request.member_id]
-            self._has_synced(group, leader.member_id)
+            self._rebalances.has_synced(group, leader.member_id)
             self._rebalances.hear_of(group, leader)
             answers = [Answer(ticket, synced(group, leader))]
             for member in group.members.values():
@@ -80,11 +80,6 @@ class Syncing:
             return Decision(answers=answers)
 
         return Decision([record], then=written)
-
-    def _has_synced(self, group: ClassicGroup, member_id: str) -> None:
-        group.pending_syncs.pop(member_id, None)
-        if not group.pending_syncs:
-            self._rebalances.all_synced(group)
 
     # --- Heartbeat -------------------------------------------------------------------------------------------------
 
