@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Bytes, Int8, Int16, Int32, Strin
 from blumfeld.protocol.schema import Request, Response, Struct
 
 
-class AlterUserScramCredentialsRequest(
-    Request, key=ApiKey.ALTER_USER_SCRAM_CREDENTIALS, versions="0", flexible="0+"
-):
+class AlterUserScramCredentialsRequest(Request, key=ApiKey.ALTER_USER_SCRAM_CREDENTIALS, versions="0", flexible="0+"):
     """Credentials to remove, and to insert or replace."""
 
     deletions: Array[Deletion]
@@ -27,9 +25,7 @@ class AlterUserScramCredentialsRequest(
         salted_password: Bytes
 
 
-class AlterUserScramCredentialsResponse(
-    Response, key=ApiKey.ALTER_USER_SCRAM_CREDENTIALS, versions="0", flexible="0+"
-):
+class AlterUserScramCredentialsResponse(Response, key=ApiKey.ALTER_USER_SCRAM_CREDENTIALS, versions="0", flexible="0+"):
     """A result for each user."""
 
     throttle_time_ms: Int32 = 0

@@ -7,18 +7,14 @@ from blumfeld.protocol.primitives import Array, Bool, Int8, Int16, Int32, String
 from blumfeld.protocol.schema import Request, Response, Struct, field
 
 
-class ConsumerGroupDescribeRequest(
-    Request, key=ApiKey.CONSUMER_GROUP_DESCRIBE, versions="0-1", flexible="0+"
-):
+class ConsumerGroupDescribeRequest(Request, key=ApiKey.CONSUMER_GROUP_DESCRIBE, versions="0-1", flexible="0+"):
     """Groups to describe."""
 
     group_ids: Array[String]
     include_authorized_operations: Bool
 
 
-class ConsumerGroupDescribeResponse(
-    Response, key=ApiKey.CONSUMER_GROUP_DESCRIBE, versions="0-1", flexible="0+"
-):
+class ConsumerGroupDescribeResponse(Response, key=ApiKey.CONSUMER_GROUP_DESCRIBE, versions="0-1", flexible="0+"):
     """Groups with current and target assignments.
 
     Versions: 1 type of each member (KIP-1099).

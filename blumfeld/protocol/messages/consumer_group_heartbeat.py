@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Int16, Int32, String, Uuid
 from blumfeld.protocol.schema import Request, Response, Struct, field
 
 
-class ConsumerGroupHeartbeatRequest(
-    Request, key=ApiKey.CONSUMER_GROUP_HEARTBEAT, versions="0-1", flexible="0+"
-):
+class ConsumerGroupHeartbeatRequest(Request, key=ApiKey.CONSUMER_GROUP_HEARTBEAT, versions="0-1", flexible="0+"):
     """Epoch 0 joins, -1 leaves, -2 leaves for a while as a static member.
 
     Null means unchanged since the last heartbeat.
@@ -33,9 +31,7 @@ class ConsumerGroupHeartbeatRequest(
         partitions: Array[Int32]
 
 
-class ConsumerGroupHeartbeatResponse(
-    Response, key=ApiKey.CONSUMER_GROUP_HEARTBEAT, versions="0-1", flexible="0+"
-):
+class ConsumerGroupHeartbeatResponse(Response, key=ApiKey.CONSUMER_GROUP_HEARTBEAT, versions="0-1", flexible="0+"):
     """The member's epoch and its assignment; null means unchanged."""
 
     throttle_time_ms: Int32 = 0

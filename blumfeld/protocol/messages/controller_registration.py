@@ -28,9 +28,7 @@ class ControllerRegistrationRequest(Request, key=ApiKey.CONTROLLER_REGISTRATION,
         max_supported_version: Int16
 
 
-class ControllerRegistrationResponse(
-    Response, key=ApiKey.CONTROLLER_REGISTRATION, versions="0", flexible="0+"
-):
+class ControllerRegistrationResponse(Response, key=ApiKey.CONTROLLER_REGISTRATION, versions="0", flexible="0+"):
     """Done, or why not."""
 
     throttle_time_ms: Int32 = 0

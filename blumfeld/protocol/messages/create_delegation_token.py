@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Bytes, Int16, Int32, Int64, Stri
 from blumfeld.protocol.schema import Request, Response, Struct, field
 
 
-class CreateDelegationTokenRequest(
-    Request, key=ApiKey.CREATE_DELEGATION_TOKEN, versions="1-3", flexible="2+"
-):
+class CreateDelegationTokenRequest(Request, key=ApiKey.CREATE_DELEGATION_TOKEN, versions="1-3", flexible="2+"):
     """Who may renew the token and how long it may live.
 
     Versions: 3 an owner other than the requester (KIP-373).
@@ -25,9 +23,7 @@ class CreateDelegationTokenRequest(
         principal_name: String
 
 
-class CreateDelegationTokenResponse(
-    Response, key=ApiKey.CREATE_DELEGATION_TOKEN, versions="1-3", flexible="2+"
-):
+class CreateDelegationTokenResponse(Response, key=ApiKey.CREATE_DELEGATION_TOKEN, versions="1-3", flexible="2+"):
     """The token and its HMAC.
 
     Versions: 3 the requester (KIP-373).

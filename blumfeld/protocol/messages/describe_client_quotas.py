@@ -19,9 +19,7 @@ class DescribeClientQuotasRequest(Request, key=ApiKey.DESCRIBE_CLIENT_QUOTAS, ve
         match: String | None
 
 
-class DescribeClientQuotasResponse(
-    Response, key=ApiKey.DESCRIBE_CLIENT_QUOTAS, versions="0-1", flexible="1+"
-):
+class DescribeClientQuotasResponse(Response, key=ApiKey.DESCRIBE_CLIENT_QUOTAS, versions="0-1", flexible="1+"):
     """Matching entities with their quotas; null entries go with an error."""
 
     throttle_time_ms: Int32 = 0

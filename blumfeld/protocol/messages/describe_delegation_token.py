@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Bytes, Int16, Int32, Int64, Stri
 from blumfeld.protocol.schema import Request, Response, Struct, field
 
 
-class DescribeDelegationTokenRequest(
-    Request, key=ApiKey.DESCRIBE_DELEGATION_TOKEN, versions="1-3", flexible="2+"
-):
+class DescribeDelegationTokenRequest(Request, key=ApiKey.DESCRIBE_DELEGATION_TOKEN, versions="1-3", flexible="2+"):
     """Owners whose tokens are wanted; null asks for all that the requester may see."""
 
     owners: Array[Owner] | None
@@ -19,9 +17,7 @@ class DescribeDelegationTokenRequest(
         principal_name: String
 
 
-class DescribeDelegationTokenResponse(
-    Response, key=ApiKey.DESCRIBE_DELEGATION_TOKEN, versions="1-3", flexible="2+"
-):
+class DescribeDelegationTokenResponse(Response, key=ApiKey.DESCRIBE_DELEGATION_TOKEN, versions="1-3", flexible="2+"):
     """The tokens.
 
     Versions: 3 the requester (KIP-373).

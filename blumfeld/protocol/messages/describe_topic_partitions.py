@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Bool, Int16, Int32, String, Uuid
 from blumfeld.protocol.schema import Request, Response, Struct
 
 
-class DescribeTopicPartitionsRequest(
-    Request, key=ApiKey.DESCRIBE_TOPIC_PARTITIONS, versions="0", flexible="0+"
-):
+class DescribeTopicPartitionsRequest(Request, key=ApiKey.DESCRIBE_TOPIC_PARTITIONS, versions="0", flexible="0+"):
     """Topics from a cursor on."""
 
     topics: Array[Topic]
@@ -24,9 +22,7 @@ class DescribeTopicPartitionsRequest(
         partition_index: Int32
 
 
-class DescribeTopicPartitionsResponse(
-    Response, key=ApiKey.DESCRIBE_TOPIC_PARTITIONS, versions="0", flexible="0+"
-):
+class DescribeTopicPartitionsResponse(Response, key=ApiKey.DESCRIBE_TOPIC_PARTITIONS, versions="0", flexible="0+"):
     """Partitions with eligible leader replicas, and the cursor of the next page."""
 
     throttle_time_ms: Int32 = 0

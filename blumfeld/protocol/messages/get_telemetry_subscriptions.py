@@ -7,17 +7,13 @@ from blumfeld.protocol.primitives import Array, Bool, Int8, Int16, Int32, String
 from blumfeld.protocol.schema import Request, Response
 
 
-class GetTelemetrySubscriptionsRequest(
-    Request, key=ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, versions="0", flexible="0+"
-):
+class GetTelemetrySubscriptionsRequest(Request, key=ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, versions="0", flexible="0+"):
     """The client's instance id; zero asks for one."""
 
     client_instance_id: Uuid
 
 
-class GetTelemetrySubscriptionsResponse(
-    Response, key=ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, versions="0", flexible="0+"
-):
+class GetTelemetrySubscriptionsResponse(Response, key=ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, versions="0", flexible="0+"):
     """The subscription."""
 
     throttle_time_ms: Int32 = 0

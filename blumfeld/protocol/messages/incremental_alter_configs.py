@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Bool, Int8, Int16, Int32, String
 from blumfeld.protocol.schema import Request, Response, Struct
 
 
-class IncrementalAlterConfigsRequest(
-    Request, key=ApiKey.INCREMENTAL_ALTER_CONFIGS, versions="0-1", flexible="1+"
-):
+class IncrementalAlterConfigsRequest(Request, key=ApiKey.INCREMENTAL_ALTER_CONFIGS, versions="0-1", flexible="1+"):
     """Operations: 0 set, 1 delete, 2 append, 3 subtract."""
 
     resources: Array[Resource]
@@ -26,9 +24,7 @@ class IncrementalAlterConfigsRequest(
             value: String | None
 
 
-class IncrementalAlterConfigsResponse(
-    Response, key=ApiKey.INCREMENTAL_ALTER_CONFIGS, versions="0-1", flexible="1+"
-):
+class IncrementalAlterConfigsResponse(Response, key=ApiKey.INCREMENTAL_ALTER_CONFIGS, versions="0-1", flexible="1+"):
     """A result for each resource."""
 
     throttle_time_ms: Int32 = 0

@@ -7,9 +7,7 @@ from blumfeld.protocol.primitives import Array, Int16, Int32, String
 from blumfeld.protocol.schema import Request, Response, Struct
 
 
-class ListPartitionReassignmentsRequest(
-    Request, key=ApiKey.LIST_PARTITION_REASSIGNMENTS, versions="0", flexible="0+"
-):
+class ListPartitionReassignmentsRequest(Request, key=ApiKey.LIST_PARTITION_REASSIGNMENTS, versions="0", flexible="0+"):
     """Partitions; null topics ask for all."""
 
     timeout_ms: Int32 = 60000

@@ -27,9 +27,7 @@ class OffsetForLeaderEpochRequest(Request, key=ApiKey.OFFSET_FOR_LEADER_EPOCH, v
             leader_epoch: Int32
 
 
-class OffsetForLeaderEpochResponse(
-    Response, key=ApiKey.OFFSET_FOR_LEADER_EPOCH, versions="2-4", flexible="4+"
-):
+class OffsetForLeaderEpochResponse(Response, key=ApiKey.OFFSET_FOR_LEADER_EPOCH, versions="2-4", flexible="4+"):
     """For each partition the largest epoch not above the one asked, and the offset where it ended."""
 
     throttle_time_ms: Int32 = 0

@@ -124,7 +124,18 @@ class ConsumerGroupMemberMetadataKey(Record, key=5, versions="0"):
 
 
 class ConsumerGroupMemberMetadataValue(Record, key=5, versions="0", flexible="0+"):
-    """A member with its subscription; classic ones too while a group is upgraded."""
+    """A member with its subscription; classic ones too while a group is upgraded.
+
+    That a member is none of those has to be said: `classic_member_metadata=None` is not the default.
+    """
+
+    class ClassicMemberMetadata(Struct):
+        session_timeout_ms: Int32 = 0
+        supported_protocols: Array[SupportedProtocol] = field(default=[])
+
+        class SupportedProtocol(Struct):
+            name: String
+            metadata: Bytes
 
     instance_id: String | None
     rack_id: String | None
@@ -134,15 +145,7 @@ class ConsumerGroupMemberMetadataValue(Record, key=5, versions="0", flexible="0+
     subscribed_topic_regex: String | None
     rebalance_timeout_ms: Int32 = -1
     server_assignor: String | None
-    classic_member_metadata: ClassicMemberMetadata | None = field(tag=0, default=None)
-
-    class ClassicMemberMetadata(Struct):
-        session_timeout_ms: Int32
-        supported_protocols: Array[SupportedProtocol]
-
-        class SupportedProtocol(Struct):
-            name: String
-            metadata: Bytes
+    classic_member_metadata: ClassicMemberMetadata | None = field(tag=0, default_factory=ClassicMemberMetadata)
 
 
 class ConsumerGroupTargetAssignmentMetadataKey(Record, key=6, versions="0"):
@@ -183,7 +186,10 @@ class ConsumerGroupCurrentMemberAssignmentKey(Record, key=8, versions="0"):
 
 
 class ConsumerGroupCurrentMemberAssignmentValue(Record, key=8, versions="0", flexible="0+"):
-    """What a member owns, has to give up first, and in which epochs."""
+    """What a member owns, has to give up first, and in which epochs.
+
+    There is one assignment epoch for each partition; older releases wrote none.
+    """
 
     member_epoch: Int32
     previous_member_epoch: Int32
@@ -194,7 +200,7 @@ class ConsumerGroupCurrentMemberAssignmentValue(Record, key=8, versions="0", fle
     class TopicPartitions(Struct):
         topic_id: Uuid
         partitions: Array[Int32]
-        assignment_epochs: Array[Int32] | None = field(tag=0, default=None)
+        assignment_epochs: Array[Int32] | None = field(tag=0, default=[])
 
 
 class ConsumerGroupRegularExpressionKey(Record, key=16, versions="0"):

@@ -14,9 +14,7 @@ class RenewDelegationTokenRequest(Request, key=ApiKey.RENEW_DELEGATION_TOKEN, ve
     renew_period_ms: Int64
 
 
-class RenewDelegationTokenResponse(
-    Response, key=ApiKey.RENEW_DELEGATION_TOKEN, versions="1-2", flexible="2+"
-):
+class RenewDelegationTokenResponse(Response, key=ApiKey.RENEW_DELEGATION_TOKEN, versions="1-2", flexible="2+"):
     """When it expires now."""
 
     error_code: Int16
