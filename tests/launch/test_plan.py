@@ -1,0 +1,83 @@
+"""Plans: ports, identities, and what a directory keeps between starts."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from blumfeld.config.sources import load
+from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
+from blumfeld.launch.ports import FIRST_PORT, LAST_PORT, free_port
+from blumfeld.launch.ready import Ready, ReadyBroker
+
+
+def test_brokers_follow_the_first_port() -> None:
+    plan = Plan.make(brokers=3, port=19092)
+    assert [(node.id, node.port) for node in plan.nodes] == [(1, 19092), (2, 19093), (3, 19094)]
+    assert len({node.controller_port for node in plan.nodes} | {19092, 19093, 19094}) == 6
+
+
+def test_free_ports_are_distinct_and_below_those_of_outgoing_connections() -> None:
+    plan = Plan.make(brokers=5)
+    ports = {port for node in plan.nodes for port in (node.port, node.controller_port)}
+    assert len(ports) == 10
+    assert all(FIRST_PORT <= port <= LAST_PORT for port in ports)
+
+
+def test_a_port_in_use_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert all(free_port("127.0.0.1") != port for _ in range(20))
+
+
+def test_a_directory_keeps_its_cluster(tmp_path: Path) -> None:
+    data = str(tmp_path)
+    first = Plan.make(brokers=3, data=data, settings=("a=b",))
+    first.save(str(tmp_path / PLAN_FILE))
+    again = Plan.make(data=data, settings=("c=d",))
+    assert again.cluster_id == first.cluster_id
+    assert again.nodes == first.nodes
+    assert again.settings == ("c=d",)
+    assert [node.directory for node in again.nodes] == [str(tmp_path / str(i)) for i in (1, 2, 3)]
+    assert [node.port for node in Plan.make(data=data, port=20000).nodes] == [20000, 20001, 20002]
+
+
+def test_another_number_of_brokers_is_refused(tmp_path: Path) -> None:
+    Plan.make(brokers=3, data=str(tmp_path)).save(str(tmp_path / PLAN_FILE))
+    with pytest.raises(PlanError, match="cluster of 3 broker.*leave --brokers out"):
+        Plan.make(brokers=1, data=str(tmp_path))
+
+
+def test_a_node_that_the_plan_does_not_have() -> None:
+    with pytest.raises(PlanError, match="no broker 4: this cluster has 1 to 3"):
+        Plan.make(brokers=3).node(4)
+
+
+def test_the_properties_of_a_node_are_a_valid_configuration() -> None:
+    plan = Plan.make(brokers=3, data="/nowhere")
+    config = load(profile="dev", brokers=3, planned=plan.properties(2))
+    assert config.node_id == 2
+    assert config.int("default.replication.factor") == 3
+    assert config.log_dirs == ["/nowhere/2"]
+    assert not config.warnings
+
+
+def test_a_configured_node_takes_the_cluster_id_of_its_directory(tmp_path: Path) -> None:
+    settings = [f"log.dirs={tmp_path}", "node.id=7", "listeners=PLAINTEXT://:9092", "process.roles=broker"]
+    config = load(profile="durable", settings=settings)
+    (tmp_path / "meta.properties").write_text("version=1\ncluster.id=4L6g3nShT-eMCtK--X86sw\nnode.id=7\n")
+    assert Plan.configured(config, None, "durable").cluster_id == "4L6g3nShT-eMCtK--X86sw"
+    plan = Plan.configured(config, "AAAAAAAAQAC5AAAAAAAAAA", "durable")
+    assert (plan.cluster_id, plan.nodes[0].id, plan.nodes[0].port) == ("AAAAAAAAQAC5AAAAAAAAAA", 7, 9092)
+
+
+def test_a_ready_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = str(tmp_path / "ready.json")
+    assert Ready.read(path) is None
+    ready = Ready("id", (ReadyBroker(1, 11, "127.0.0.1", 9092), ReadyBroker(2, 12, "::1", 9093)))
+    ready.write(path)
+    assert Ready.read(path) == ready
+    assert ready.bootstrap_servers == "127.0.0.1:9092,[::1]:9093"
+    assert [p.name for p in tmp_path.iterdir()] == ["ready.json"]
