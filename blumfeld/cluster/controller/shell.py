@@ -38,6 +38,7 @@ from blumfeld.cluster.image.versions import encode_record
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.broker_heartbeat import BrokerHeartbeatRequest
+from blumfeld.protocol.messages.metadata_log import AbortTransactionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,7 +267,9 @@ class QuorumController:
         finally:
             self._appending = False
         try:
-            self._image = MetadataDelta(self._image).replay_all(records).apply(last, term.epoch)
+            # What an abort undoes has never been in this image.
+            replayed = (record for record in records if not isinstance(record, AbortTransactionRecord))
+            self._image = MetadataDelta(self._image).replay_all(replayed).apply(last, term.epoch)
         except Exception as error:
             self._on_fault(f"records of the controller cannot be replayed: {error}")
             raise

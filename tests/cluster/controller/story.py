@@ -229,6 +229,9 @@ class Controller:
         response = self.send(request)
         return response.topics[0].partitions[0] if response.topics else response
 
+    def is_fenced(self, broker_id: int) -> bool:
+        return self.image.cluster.brokers[broker_id].fenced
+
     def epoch_of(self, broker_id: int) -> int:
         broker = self.image.cluster.brokers.get(broker_id)
         return -1 if broker is None else broker.epoch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from blumfeld.protocol.errors import ErrorCode
@@ -38,7 +40,7 @@ def test_another_incarnation_is_kept_out_while_the_session_lives_and_let_in_afte
     controller.with_brokers(1)
     assert controller.register(1, incarnation=uuid(77)).error_code == ErrorCode.DUPLICATE_BROKER_REGISTRATION
     controller.pass_time(9.1)
-    assert controller.image.cluster.brokers[1].fenced
+    assert controller.is_fenced(1)
     offset = controller.offset
     response = controller.register(1, incarnation=uuid(77))
     assert (response.error_code, response.broker_epoch) == (ErrorCode.NONE, offset)
@@ -72,7 +74,7 @@ def test_a_restarted_broker_whose_old_process_is_known_to_be_gone_need_not_wait(
     assert controller.register(1, incarnation=uuid(77)).error_code == ErrorCode.NONE
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], ErrorCode]] = {
     "wrong cluster": ({"cluster_id": "another"}, ErrorCode.INCONSISTENT_CLUSTER_ID),
     "no directory": ({"log_dirs": []}, ErrorCode.INVALID_REGISTRATION),
     "reserved directory": ({"log_dirs": [bytes(15) + b"\x63"]}, ErrorCode.INVALID_REGISTRATION),
@@ -91,7 +93,7 @@ def test_registrations_refused(controller: Controller, case: str) -> None:
     both = {"metadata.version": (7, 30), "group.version": (0, 1)}
     controller.with_brokers(1, features=both)
     controller.append([FeatureLevelRecord(name="group.version", feature_level=1)])
-    response = controller.register(2, **{"features": both, **changes})  # type: ignore[arg-type]
+    response = controller.register(2, **{"features": both, **changes})
     assert ErrorCode(response.error_code) is code
     assert 2 not in controller.image.cluster.brokers
 
@@ -131,20 +133,20 @@ def test_a_silent_broker_is_fenced_after_its_session_and_its_partitions_move(con
             controller.heartbeat(alive)
     assert controller.partition("orders").leader == 1
     controller.pass_time(1.1)
-    assert controller.image.cluster.brokers[1].fenced
+    assert controller.is_fenced(1)
     partition = controller.partition("orders")
     assert (partition.leader, partition.leader_epoch, partition.isr) == (2, 1, (2, 3))
-    assert not controller.image.cluster.brokers[2].fenced
+    assert not controller.is_fenced(2)
 
 
 def test_positive_evidence_shortens_the_session_to_a_quarter_second(controller: Controller) -> None:
     controller.with_brokers(1, 2)
     assert controller.sessions.shorten(1, controller.now)
     controller.pass_time(0.2)
-    assert not controller.image.cluster.brokers[1].fenced
+    assert not controller.is_fenced(1)
     controller.pass_time(0.1)
-    assert controller.image.cluster.brokers[1].fenced
-    assert not controller.image.cluster.brokers[2].fenced
+    assert controller.is_fenced(1)
+    assert not controller.is_fenced(2)
 
 
 def test_evidence_is_void_when_the_broker_is_heard_of_again(controller: Controller) -> None:
@@ -154,7 +156,7 @@ def test_evidence_is_void_when_the_broker_is_heard_of_again(controller: Controll
     controller.heartbeat(1)
     controller.heartbeat(2)
     controller.pass_time(8.9)
-    assert not controller.image.cluster.brokers[1].fenced
+    assert not controller.is_fenced(1)
 
 
 def test_time_in_which_the_controller_stood_still_is_nobodys_silence(controller: Controller) -> None:
@@ -163,11 +165,11 @@ def test_time_in_which_the_controller_stood_still_is_nobodys_silence(controller:
     assert deadline is not None
     controller.now = deadline + 5.0
     controller.take_turns(deadline)
-    assert not any(controller.image.cluster.brokers[n].fenced for n in (1, 2))
+    assert not any(controller.is_fenced(n) for n in (1, 2))
     controller.heartbeat(1)  # it was sent meanwhile, and is read now
     controller.pass_time(1)
-    assert not controller.image.cluster.brokers[1].fenced
-    assert controller.image.cluster.brokers[2].fenced  # silent since, and before the standstill
+    assert not controller.is_fenced(1)
+    assert controller.is_fenced(2)  # silent since, and before the standstill
 
 
 def test_brokers_that_fall_silent_together_are_fenced_one_after_the_other(controller: Controller) -> None:
@@ -176,7 +178,7 @@ def test_brokers_that_fall_silent_together_are_fenced_one_after_the_other(contro
     controller.pass_time(5)
     controller.heartbeat(3)
     controller.pass_time(5)
-    assert [controller.image.cluster.brokers[n].fenced for n in (1, 2, 3)] == [True, True, False]
+    assert [controller.is_fenced(n) for n in (1, 2, 3)] == [True, True, False]
     partition = controller.partition("orders")
     assert (partition.leader, partition.isr, partition.leader_epoch) == (3, (3,), 2)
 
@@ -210,7 +212,7 @@ def test_controlled_shutdown_moves_leadership_and_waits_until_the_others_know(co
     controller.heartbeat(2, current_metadata_offset=done_at)
     released = controller.heartbeat(1, want_shut_down=True)
     assert (released.should_shut_down, released.is_fenced) == (True, True)
-    assert controller.image.cluster.brokers[1].fenced
+    assert controller.is_fenced(1)
 
 
 def test_a_broker_that_leads_nothing_may_leave_at_once(controller: Controller) -> None:

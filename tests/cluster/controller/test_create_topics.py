@@ -124,8 +124,10 @@ REFUSALS = {
         ("new", 1, 4),
         {},
         ErrorCode.INVALID_REPLICATION_FACTOR,
-        "Unable to replicate the partition 4 time(s): The target replication factor of 4 cannot be reached because only"
-        " 3 broker(s) are registered or some brokers have all their log directories cordoned.",
+        (
+            "Unable to replicate the partition 4 time(s): The target replication factor of 4 cannot be reached because"
+            " only 3 broker(s) are registered or some brokers have all their log directories cordoned."
+        ),
     ),
     "assignment and count": (
         ("new", 1, -1),
@@ -155,8 +157,10 @@ REFUSALS = {
         ("new",),
         {"assignments": [[1, 2], [3]]},
         ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-        "The manual partition assignment includes a partition with 1 replica(s), but this is not consistent with"
-        " previous partitions, which have 2 replica(s).",
+        (
+            "The manual partition assignment includes a partition with 1 replica(s), but this is not consistent with"
+            " previous partitions, which have 2 replica(s)."
+        ),
     ),
     "empty assignment": (
         ("new",),

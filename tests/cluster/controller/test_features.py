@@ -53,8 +53,10 @@ REFUSED = {
     "unknown feature": (("share.version", 1, UPGRADE), "Local controller 9 does not support this feature."),
     "down as up": (
         ("metadata.version", 24, UPGRADE),
-        "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe"
-        " downgrade.",
+        (
+            "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe"
+            " downgrade."
+        ),
     ),
     "kraft down": (("kraft.version", 0, SAFE), "Can't downgrade the version of this feature."),
     "not supported there": (("kraft.version", 1, UPGRADE), "Broker 2 does not support this feature."),

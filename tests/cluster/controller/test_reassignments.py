@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def controller() -> Controller:
 
 
 def reassign(
-    controller: Controller, replicas: Sequence[int] | None, index: int = 0, name: str = "orders", **changes: bool
+    controller: Controller, replicas: Sequence[int] | None, index: int = 0, name: str = "orders", **changes: Any
 ) -> tuple[ErrorCode, str | None]:
     partition = AlterPartitionReassignmentsRequest.Topic.Partition(
         partition_index=index, replicas=None if replicas is None else list(replicas)

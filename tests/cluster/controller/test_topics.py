@@ -142,8 +142,10 @@ def test_validate_only_grows_nothing(controller: Controller) -> None:
             3,
             [[1]],
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-            "The manual partition assignment includes a partition with 1 replica(s), but this is not consistent with"
-            " previous partitions, which have 2 replica(s).",
+            (
+                "The manual partition assignment includes a partition with 1 replica(s), but this is not consistent"
+                " with previous partitions, which have 2 replica(s)."
+            ),
         ),
         ("orders", 20_000, None, ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request."),
     ],
