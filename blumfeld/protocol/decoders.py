@@ -5,8 +5,9 @@ struct's fields are assigned where they are read.
 
 Invariants: a decoder raises ProtocolError and nothing else, whatever the bytes are. What makes that cheap:
 a length past the end leads `p` past the end, where the next read fails, or else the last check (`p` is `end`)
-does; slices never overrun; only counts are checked beforehand, since memory is made by them. Lengths below
-−1, nulls where none may be and tagged fields that are not as long as they say are refused on the spot.
+does; slices never overrun; only counts are checked beforehand, since memory is made by them (`room` is what
+is left of it). Lengths below −1, nulls where none may be and tagged fields that are not as long as they say
+are refused on the spot.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from blumfeld.protocol.fields import Field
 from blumfeld.protocol.primitives import decode_unsigned_varint, read_tagged_fields
 from blumfeld.protocol.schema import Decoder, Message, StructMeta
 
+MAX_ELEMENTS: Final = 1_000_000
+"""Structs, strings and tagged fields that one message may have. An element of two bytes becomes an object of
+sixty and more; without a limit, a frame of 100 MiB would become one of gigabytes."""
 _MAX_STRING: Final = 32767
 
 
@@ -62,15 +66,12 @@ class _DecoderSource:
             varint=decode_unsigned_varint,
             read_tagged_fields=read_tagged_fields,
             bad=self._bad,
-            too_many=self._too_many,
+            MAX_ELEMENTS=MAX_ELEMENTS,
             errors=(IndexError, struct_error, UnicodeDecodeError),
         )
 
     def _bad(self, reason: str) -> ProtocolError:
         return ProtocolError(f"{self._title}: {reason}")
-
-    def _too_many(self, field: str, count: int, available: int) -> ProtocolError:
-        return self._bad(f"{field} has {count} elements, in {available} bytes")
 
     def compile(self) -> Decoder:
         source = self._source
@@ -80,6 +81,7 @@ class _DecoderSource:
             else:
                 source.add("b = buffer if type(buffer) is bytes else bytes(buffer)")
             source.add("end = len(b)")
+            source.add("room = end if end < MAX_ELEMENTS else MAX_ELEMENTS")
             source.add("p = 0")
             with source.block("try:"):
                 self._struct(self._message, "x")
@@ -130,6 +132,7 @@ class _DecoderSource:
         self._flush()
         with source.block(f"if {count}:"):
             self._long_varint(count)
+            self._take_room(count, "tagged fields")
             if not known:
                 source.add(f"{x}.unknown_tagged_fields, p = read_tagged_fields(b, p, {count})")
                 return
@@ -165,6 +168,12 @@ class _DecoderSource:
                 with self._source.block(f"if {name} > {at_most}:"):
                     self._source.add('raise bad("a string is longer than 32767 bytes")')
 
+    def _take_room(self, count: str, name: str) -> None:
+        """Elements take at least a byte each, and a message may have so many of them altogether."""
+        self._source.add(f"room -= {count}")
+        with self._source.block("if room < 0:"):
+            self._source.add(f'raise bad(f"{name}: {{{count}}} elements, where {{room + {count}}} are possible")')
+
     def _field(self, field: Field, target: str) -> None:
         if field.is_array:
             self._array(field, target)
@@ -187,7 +196,8 @@ class _DecoderSource:
         marker = source.name("n")
         self._read("b", marker)
         self._flush()
-        with source.block(f"if {marker} < 0:"):
+        null = f"{marker} <= 0" if self._dialect.tagged(field) else f"{marker} < 0"
+        with source.block(f"if {null}:"):
             source.add(f"{target} = None")
         with source.block("else:"):
             self._struct(struct, inner)
@@ -235,9 +245,11 @@ class _DecoderSource:
         with source.block(f"if {count}:" if compact else f"if {count} >= 0:"):
             if compact:
                 source.add(f"{count} -= 1")
-            size = calcsize(FIXED[field.type]) if isinstance(field.type, str) and field.type in FIXED else 1
-            with source.block(f"if {count}{f' * {size}' * (size > 1)} > end - p:"):
-                source.add(f'raise too_many("{field.name}", {count}, end - p)')
+            if isinstance(field.type, str) and field.type in FIXED:
+                with source.block(f"if {count} * {calcsize(FIXED[field.type])} > end - p:"):
+                    source.add(f'raise bad(f"{field.name} has {{{count}}} elements, in {{end - p}} bytes")')
+            else:
+                self._take_room(count, field.name)
             self._elements(field, compact, count, target)
         self._null(count, compact, self._dialect.nullable(field), target, field.name)
 

@@ -27,6 +27,8 @@ _REQUEST_START: Final = Struct(">ihhih")
 _RESPONSE_START: Final = Struct(">ii")
 _FLEXIBLE_RESPONSE_START: Final = Struct(">iib")
 _NEVER: Final = 32768
+_MAX_HEADER_TAGS: Final = 64
+"""Tagged fields that a header may have. Kafka has defined none so far."""
 
 _flexible_from: dict[int, int] = {}
 """By API key, the first version with a flexible request: filled as keys are met."""
@@ -79,16 +81,22 @@ def decode_request_header(frame: Buffer) -> tuple[RequestHeader, memoryview]:
         else:
             raise ProtocolError(f"request header: a client id of {size} bytes")
         if request_header_version(key, version) == 2:
-            tags = view[position]
-            position += 1
-            if tags:
-                tags, position = decode_unsigned_varint(view, position - 1)
-                header.unknown_tagged_fields, position = read_tagged_fields(view, position, tags)
+            if view[position]:
+                header.unknown_tagged_fields, position = _read_tags(view, position)
+            else:
+                position += 1
     except (struct_error, IndexError, UnicodeDecodeError, LookupError) as error:
         raise ProtocolError(f"request header: {error}") from error
     if position > len(view):
         raise ProtocolError(f"request header: {position - len(view)} bytes are missing")
     return header, view[position:]
+
+
+def _read_tags(view: memoryview, position: int) -> tuple[dict[int, bytes], int]:
+    count, position = decode_unsigned_varint(view, position)
+    if count > _MAX_HEADER_TAGS:
+        raise ProtocolError(f"a header with {count} tagged fields; {_MAX_HEADER_TAGS} are allowed")
+    return read_tagged_fields(view, position, count)
 
 
 def encode_request(
@@ -124,8 +132,7 @@ def decode_response(frame: Buffer, key: ApiKey, version: int) -> tuple[int, Resp
         correlation_id: int = SIZE.unpack_from(view, 0)[0]
         position = SIZE.size
         if response_header_version(key, version):
-            tags, position = decode_unsigned_varint(view, position)
-            position = read_tagged_fields(view, position, tags)[1]
+            position = _read_tags(view, position)[1]
     except struct_error as error:
         raise ProtocolError(f"response header: {error}") from error
     return correlation_id, response_class(key).decode(view[position:], version)

@@ -96,7 +96,19 @@ def encode_varint(value: int) -> bytes:
 
 def decode_varint(buffer: Buffer, position: int) -> tuple[int, int]:
     """A zigzag number of at most 32 bits and the position after it."""
-    raw, position = decode_unsigned_varint(buffer, position)
+    try:
+        raw = buffer[position]
+        if raw < 0x80:
+            position += 1
+        else:
+            second = buffer[position + 1]
+            if second < 0x80:
+                raw += (second << 7) - 0x80
+                position += 2
+            else:
+                raw, position = decode_unsigned_varint(buffer, position)
+    except IndexError:
+        raise ProtocolError("a varint is cut off by the end of the data") from None
     return (raw >> 1) ^ -(raw & 1), position
 
 

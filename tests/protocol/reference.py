@@ -72,7 +72,8 @@ def _field(field: Field, content: Any, version: int, flexible: bool) -> bytes:
         size = unsigned_varint(len(content) + 1) if compact else struct.pack(">i", len(content))
         return size + b"".join(_value(field.type, item, version, flexible, compact) for item in content)
     if isinstance(field.type, StructMeta) and version in field.nullable:
-        return b"\xff" if content is None else b"\x01" + _struct(content, version, flexible)
+        null = b"\0" if version in field.tagged else b"\xff"
+        return null if content is None else b"\x01" + _struct(content, version, flexible)
     return _value(field.type, content, version, flexible, compact)
 
 

@@ -286,6 +286,17 @@ def test_nullable_structs_carry_a_marker() -> None:
         assert Marked.decode(message.encode(version), version) == message
 
 
+class TaggedNull(Data, versions="0", flexible="0+"):
+    cursor: Marked.Cursor | None = field(tag=0, default_factory=lambda: Marked.Cursor(topic="", partition=0))
+
+
+def test_a_tagged_struct_that_is_null_is_marked_by_zero() -> None:
+    """Apache Kafka writes ConsumerGroupMemberMetadataValue so; elsewhere its marker of null is -1."""
+    assert TaggedNull(cursor=None).encode(0) == bytes.fromhex("01 00 01 00")
+    assert TaggedNull.decode(bytes.fromhex("01 00 01 00"), 0).cursor is None
+    assert TaggedNull().encode(0) == b"\0"
+
+
 class OldText(Data, versions="0", flexible="0+"):
     client_id: String | None = field(flexible="none", default=None)
     other: String

@@ -99,6 +99,17 @@ def test_broken_headers(data: str) -> None:
         decode_request_header(bytes.fromhex(data))
 
 
+def test_a_header_has_64_tagged_fields_at_most() -> None:
+    start = bytes.fromhex("0000 0009 00000001 ffff")
+    tags = b"".join(bytes((n, 0)) for n in range(65))
+    header, body = decode_request_header(start + b"\x40" + tags[:128])
+    assert header.unknown_tagged_fields is not None
+    assert len(header.unknown_tagged_fields) == 64
+    assert len(body) == 0
+    with pytest.raises(ProtocolError, match="65 tagged fields; 64 are allowed"):
+        decode_request_header(start + b"\x41" + tags)
+
+
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_header_or_a_protocol_error(data: bytes) -> None:
     with suppress(ProtocolError):
