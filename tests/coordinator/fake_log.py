@@ -1,4 +1,4 @@
-"""A shard's log that is a list of batches: it commits when it is told to, fails when it is told to, and reads slowly."""
+"""A shard's log that is a list of batches: it commits, fails and reads when it is told to."""
 
 from __future__ import annotations
 

@@ -67,16 +67,18 @@ def decode(key: bytes, value: bytes | None) -> LogRecord | None:
 
 
 def offset_commit(group_id: str, topic: str, partition: int, committed: CommittedOffset) -> LogRecord:
-    """A committed offset."""
+    """A committed offset. One that expires by itself has no leader epoch and no topic id: version 1 cannot hold them."""
     value = OffsetCommitValue(
         offset=committed.offset,
-        leader_epoch=committed.leader_epoch,
         metadata=committed.metadata,
         commit_timestamp=committed.commit_timestamp_ms,
         expire_timestamp=committed.expire_timestamp_ms,
-        topic_id=committed.topic_id,
     )
-    version = OFFSET_VERSION if committed.expire_timestamp_ms == -1 else EXPIRING_OFFSET_VERSION
+    version = EXPIRING_OFFSET_VERSION
+    if committed.expire_timestamp_ms == -1:
+        version = OFFSET_VERSION
+        value.leader_epoch = committed.leader_epoch
+        value.topic_id = committed.topic_id
     return _record(OffsetCommitKey(group=group_id, topic=topic, partition=partition), value, version)
 
 
