@@ -122,7 +122,10 @@ class _Fetch:
         self.cold = []
         self.bytes = 0
         self.is_due = False
+        session = self.plan.session
         for entry in list(self.plan.entries):
+            if session is not None:
+                session.ready.pop(entry, None)  # what moves from here on makes it ready again
             partition = entry.locate(replicas, by_id=self._by_id)
             if partition is None:
                 reading = refused(self._why_missing(entry))
@@ -131,6 +134,8 @@ class _Fetch:
                 if now is not None and self._replica_id >= 0:
                     replicas.settle(partition)
             self.readings[entry] = reading
+            if session is not None and _is_news(entry, reading):
+                session.ready[entry] = None
             size = len(reading.records)
             if reading.cold is not None:
                 self.cold.append((entry, reading))
@@ -230,8 +235,7 @@ class _Fetch:
         topics: dict[str | bytes, FetchResponse.Topic] = {}
         sent_elsewhere: list[tuple[Entry, _Answer]] = []
         for entry, reading in self.readings.items():
-            if session is not None and not _is_news(entry, reading) and self.plan.incremental:
-                session.ready.pop(entry, None)
+            if self.plan.incremental and not _is_news(entry, reading):
                 continue
             answer = self._answer(entry, reading)
             key = entry.topic_id if self._by_id else entry.topic
@@ -298,12 +302,18 @@ def _is_news(entry: Entry, reading: Reading) -> bool:
 
 
 def _note_told(entry: Entry, reading: Reading) -> None:
-    """Remember what a reader of a session has heard; what had records or an error stays ready, behind the others."""
-    session = entry.session
+    """Remember what a reader of a session has heard. What may have more to tell stays ready, behind the others."""
+    session, partition = entry.session, entry.partition
     assert session is not None
     failed = reading.error is not ErrorCode.NONE
     entry.told_high_watermark = -1 if failed else reading.high_watermark
     entry.told_log_start = -1 if failed else reading.log_start_offset
     session.ready.pop(entry, None)
-    if failed or len(reading.records) or reading.cold is not None or reading.diverging is not None:
+    if (
+        failed
+        or len(reading.records)
+        or reading.cold is not None
+        or reading.diverging is not None
+        or (partition is not None and partition.high_watermark != entry.told_high_watermark)
+    ):
         session.ready[entry] = None
