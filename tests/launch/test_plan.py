@@ -46,7 +46,7 @@ def test_a_directory_keeps_its_cluster(tmp_path: Path) -> None:
 
 def test_another_number_of_brokers_is_refused(tmp_path: Path) -> None:
     Plan.make(brokers=3, data=str(tmp_path)).save(str(tmp_path / PLAN_FILE))
-    with pytest.raises(PlanError, match="cluster of 3 broker.*leave --brokers out"):
+    with pytest.raises(PlanError, match=r"cluster of 3 broker.*leave --brokers out"):
         Plan.make(brokers=1, data=str(tmp_path))
 
 
