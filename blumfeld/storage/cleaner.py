@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from sys import float_info
 from typing import TYPE_CHECKING
 
-from blumfeld.protocol.batch import CorruptBatch
+from blumfeld.protocol.errors import ProtocolError
 from blumfeld.storage.compaction import Due, Interrupted, Limits, Result, Round, Step, assess, is_due
 from blumfeld.storage.scan import BadBatch
 
@@ -144,7 +144,7 @@ class LogCleaner:
         except Interrupted as reason:
             _logger.info("%s: compaction stops: %s", log.topic_partition, reason)
             self._end()
-        except (BadBatch, CorruptBatch) as error:
+        except (BadBatch, ProtocolError) as error:
             _logger.error("%s cannot be compacted: %s", log.topic_partition, error)
             self.uncleanable[(log.topic, log.partition)] = str(error)
             self._end()

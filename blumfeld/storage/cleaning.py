@@ -32,6 +32,7 @@ from blumfeld.protocol.batch import (
 )
 from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.compression import compress, decompress
+from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.primitives import Buffer, decode_varint, decode_varlong, encode_varint
 from blumfeld.storage.cleaned_transactions import CleanedTransactions
 from blumfeld.storage.offset_map import OffsetMap
@@ -86,7 +87,7 @@ class Cleaning:
         self.records_kept = 0
 
     def clean(self, batch: RecordBatch) -> Buffer | None:
-        """What is left of `batch`: its own bytes if all is, None if nothing is. Raises CorruptBatch."""
+        """What is left of `batch`: its own bytes if all is, None if nothing is. Raises ProtocolError."""
         self.breathe()
         self.records_read += batch.record_count
         if batch.is_control:
@@ -215,8 +216,10 @@ def read_slices(payload: bytes, count: int) -> list[tuple[int, bytes | None, boo
                 raise CorruptBatch(f"a record of {size} bytes does not hold its key")
             append((delta, key, has_value, start, end))
             at = end
-    except IndexError:
-        raise CorruptBatch(f"{len(payload)} bytes are too few for {count} records") from None
+    except CorruptBatch:
+        raise
+    except (IndexError, ProtocolError):
+        raise CorruptBatch(f"{len(payload)} bytes are no {count} records") from None
     if at != len(payload):
         raise CorruptBatch(f"{len(payload) - at} bytes follow the last of {count} records")
     return found
@@ -266,7 +269,10 @@ def _batch(
 
 
 def fill(offsets: OffsetMap, batch: RecordBatch, start: int, transactions: CleanedTransactions) -> bool:
-    """Put the keys of a batch of the dirty part, from offset `start` on; False where there is no room for all."""
+    """Put the keys of a batch of the dirty part, from offset `start` on; False where there is no room for all.
+
+    Raises ProtocolError.
+    """
     if batch.is_control:
         transactions.meet_control(batch)
     elif not transactions.meet_data(batch) and batch.record_count:
