@@ -41,9 +41,9 @@ def test_an_idle_session_names_no_partitions(world: World) -> None:
     assert answer.responses == []
     world[2].take(world[1], world[2].replication(1).request_number, answer)
     world[1].produce("x", index=7)
-    answer = world[2].fetch(world[1])
-    assert answer is not None
-    assert [p.partition_index for t in answer.responses for p in t.partitions] == [7]
+    moved = world[2].fetch(world[1])
+    assert moved is not None
+    assert [p.partition_index for t in moved.responses for p in t.partitions] == [7]
 
 
 def test_a_session_that_the_leader_forgot_begins_anew(world: World) -> None:

@@ -61,7 +61,7 @@ def context(key: ApiKey, version: int, client_id: str = "test") -> Context:
 
 def batch(*values: str, **options: Any) -> bytearray:
     """A record batch as a producer sends it."""
-    records = [Record(i, 1_700_000_000_000, None, value.encode(), []) for i, value in enumerate(values)]
+    records = [Record(i, 1_700_000_000_000, None, value.encode(), ()) for i, value in enumerate(values)]
     return bytearray(build_batch(records, **options))
 
 

@@ -26,7 +26,7 @@ from blumfeld.protocol.messages.fetch import FetchRequest, FetchResponse
 
 if TYPE_CHECKING:
     from blumfeld.broker.context import Broker, Context
-    from blumfeld.broker.sessions import Entry, Plan
+    from blumfeld.broker.sessions import Entry, FetchSession, Plan
     from blumfeld.cluster.partition import Partition
     from blumfeld.cluster.reading import Reading
 
@@ -134,7 +134,7 @@ class _Fetch:
                 if now is not None and self._replica_id >= 0:
                     replicas.settle(partition)
             self.readings[entry] = reading
-            if session is not None and _is_news(entry, reading):
+            if session is not None and (_is_news(entry, reading) or self._has_more(entry)):
                 session.ready[entry] = None
             size = len(reading.records)
             if reading.cold is not None:
@@ -246,11 +246,38 @@ class _Fetch:
             if reading.error in SENT_ELSEWHERE:
                 sent_elsewhere.append((entry, answer))
             if session is not None:
-                _note_told(entry, reading)
+                self._note_told(session, entry, reading)
         response = FetchResponse(session_id=0 if session is None else session.id, responses=list(topics.values()))
         if sent_elsewhere and self._context.api_version >= HINTS_VERSION:
             self._add_hints(response, sent_elsewhere)
         return response
+
+    def _note_told(self, session: FetchSession, entry: Entry, reading: Reading) -> None:
+        """Remember what a reader of a session has heard.
+
+        What has more to tell stays ready; after records, behind others.
+        """
+        failed = reading.error is not ErrorCode.NONE
+        entry.told_high_watermark = -1 if failed else reading.high_watermark
+        entry.told_log_start = -1 if failed else reading.log_start_offset
+        more = failed or reading.diverging is not None or self._has_more(entry)
+        if not more or len(reading.records):
+            session.ready.pop(entry, None)
+        if more:
+            session.ready[entry] = None
+
+    def _has_more(self, entry: Entry) -> bool:
+        """Whether there are records at the reader's offset, or a high watermark that it was not told."""
+        partition = entry.partition
+        if partition is None:
+            return False
+        if self._replica_id >= 0:
+            end = partition.log_end_offset
+        elif self._request.isolation_level == READ_COMMITTED:
+            end = partition.last_stable_offset
+        else:
+            end = partition.high_watermark
+        return end > entry.offset or partition.high_watermark != entry.told_high_watermark
 
     def _answer(self, entry: Entry, reading: Reading) -> _Answer:
         answer = _Answer(
@@ -299,21 +326,3 @@ def _is_news(entry: Entry, reading: Reading) -> bool:
         or reading.high_watermark != entry.told_high_watermark
         or reading.log_start_offset != entry.told_log_start
     )
-
-
-def _note_told(entry: Entry, reading: Reading) -> None:
-    """Remember what a reader of a session has heard. What may have more to tell stays ready, behind the others."""
-    session, partition = entry.session, entry.partition
-    assert session is not None
-    failed = reading.error is not ErrorCode.NONE
-    entry.told_high_watermark = -1 if failed else reading.high_watermark
-    entry.told_log_start = -1 if failed else reading.log_start_offset
-    session.ready.pop(entry, None)
-    if (
-        failed
-        or len(reading.records)
-        or reading.cold is not None
-        or reading.diverging is not None
-        or (partition is not None and partition.high_watermark != entry.told_high_watermark)
-    ):
-        session.ready[entry] = None
