@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import MessageSizeTooLargeError, RecordTooLargeError
+from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from tests.interop.clients.face import Client, Got, Sent, TooLarge
 from tests.interop.clients.polling import PollingMember
@@ -85,7 +85,7 @@ class KafkaPython(Client):
                 for r in records
             ]
             placed = [future.get(timeout=20) for future in futures]
-        except (MessageSizeTooLargeError, RecordTooLargeError) as error:
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             raise TooLarge from error
         finally:
             producer.close(timeout=10)
