@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from typing import Final
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -180,6 +181,9 @@ class MemoryDisk(TreeDisk[MemoryNode]):
     `max_bytes` bounds the bytes written to all files together (None: no bound); `clock` gives modification
     times.
     """
+
+    volatile: Final = True
+    """Nothing here outlives the process, and no `sync` ever waits: callers need no thread for it."""
 
     def __init__(self, *, max_bytes: int | None = None, clock: Clock | None = None) -> None:
         super().__init__()
