@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import Final
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Final
 
 from blumfeld.env.clock import Clock, SystemClock
 from blumfeld.env.disk import Buffer, File, write_file_atomically
