@@ -136,9 +136,8 @@ class RaftCore:
         role = self.role
         deadline = self.peers.next_deadline(self.now)
         if isinstance(role, Leader):
-            deadline = min(deadline, role.begin_quorum_epoch_deadline)
             if not self.log.voters.is_only(self.key):
-                deadline = min(deadline, role.check_quorum_deadline)
+                deadline = min(deadline, role.begin_quorum_epoch_deadline, role.check_quorum_deadline)
             for parked in role.parked.values():
                 deadline = min(deadline, parked.deadline)
         elif self.shutting_down or not self.is_voter:
@@ -168,10 +167,15 @@ class RaftCore:
         """The leader and its endpoints, for answers."""
         role = self.role
         if isinstance(role, Leader):
-            return role.leader_id, self.endpoints
+            return role.leader_id, self.own_endpoints
         if isinstance(role, Follower | Prospective):
             return role.leader_id, role.endpoints
         return (role.leader_id, ()) if isinstance(role, Unattached) else (None, ())
+
+    @property
+    def own_endpoints(self) -> tuple[Endpoint, ...]:
+        """Where peers reach this replica: as configured, or else as the voter set has it."""
+        return self.endpoints or self._endpoints_of(self.key.id)
 
     # ------------------------------------------------------------ effects
 

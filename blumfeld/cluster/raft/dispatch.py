@@ -40,6 +40,7 @@ from blumfeld.cluster.raft.messages import (
     VoteResponse,
 )
 from blumfeld.cluster.raft.roles import Candidate, Follower, Leader, Prospective, Resigned, Unattached
+from blumfeld.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from blumfeld.cluster.raft.core import RaftCore
@@ -60,7 +61,10 @@ def _on_answered(core: RaftCore, event: Answered) -> None:
         return
     role = core.role
     response = event.response
-    if response.epoch < 0:
+    if response.error == ErrorCode.BROKER_NOT_AVAILABLE:
+        good = False
+        _note_gone(core, in_flight)
+    elif response.epoch < 0:
         good = core.unexpected(response, in_flight)
     else:
         good = ANSWER_HANDLERS[type(response)](core, response, in_flight)
@@ -77,8 +81,16 @@ def _on_failed(core: RaftCore, event: Failed) -> None:
     if in_flight is None:
         return
     core.peers.failed(in_flight.peer, core.now)
-    if event.failure is Failure.UNSUPPORTED and isinstance(in_flight.request, VoteRequest):
+    if event.failure is Failure.REFUSED:
+        _note_gone(core, in_flight)
+    elif event.failure is Failure.UNSUPPORTED and isinstance(in_flight.request, VoteRequest):
         election.on_vote_unsupported(core)
+
+
+def _note_gone(core: RaftCore, in_flight: InFlight) -> None:
+    """A node that is gone, or going, need not be told that this one resigned: whole clusters stop, too."""
+    if isinstance(core.role, Resigned) and isinstance(in_flight.peer, int):
+        core.role.unacknowledged.discard(in_flight.peer)
 
 
 def _on_peer_unreachable(core: RaftCore, event: PeerUnreachable) -> None:

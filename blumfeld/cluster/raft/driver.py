@@ -1,7 +1,7 @@
 """The metadata quorum on a real loop, log and network.
 
-Owns one replica of `__cluster_metadata-0`: it feeds events to the pure core (`core.py`), carries its effects out in
-order, and delivers what is committed to the listeners. Knows nothing of what the records mean.
+Owns one replica of `__cluster_metadata-0`: it feeds events to the pure core (`core.py`), has its effects carried out in
+order (`carrying.py`), and delivers what is committed to the listeners. Knows nothing of what the records mean.
 
 Public face, for the controller, the broker and `launch/`:
 
@@ -9,39 +9,78 @@ Public face, for the controller, the broker and `launch/`:
     driver.register(listener)             # controller, broker: replayed from the newest snapshot on, whenever they come
     await driver.start()                  # a quorum of one leads when this returns
     offset = driver.append([record, …], epoch)      # leader only; committed when `high_watermark > offset`
-    await driver.write_snapshot(image.offset_and_epoch, timestamp, (encode(r) for r in image.to_records()))
-    response = await driver.handle(request)         # Vote, Fetch, … of the metadata partition
+    await driver.write_snapshot(snapshot_id, timestamp_ms, (encode(record) for record in image.to_records()))
+    response = await driver.handle(request, api_version)        # Vote, Fetch, … of the metadata partition
     await driver.stop()
+
+Invariants
+- Effects are carried out in the core's order, one after the other; nothing overtakes an election state that is on its
+  way to the disk. What happens meanwhile waits.
+- Listeners are never called within `append`: it returns before anything it appended is delivered.
+- A disk error ends the replica's part in the quorum: it falls silent, and the node is told to stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+from blumfeld.cluster.raft import rpc
+from blumfeld.cluster.raft.calls import Calls, PeerLinks
+from blumfeld.cluster.raft.carrying import Carrier
+from blumfeld.cluster.raft.checkpoint import Contents
+from blumfeld.cluster.raft.core import RaftCore
+from blumfeld.cluster.raft.delivery import Delivery
+from blumfeld.cluster.raft.describe import describe_quorum
+from blumfeld.cluster.raft.events import (
+    Append,
+    Clean,
+    Effect,
+    Event,
+    PeerUnreachable,
+    PersistElection,
+    Received,
+    Resign,
+    Shutdown,
+    ShutdownComplete,
+    SnapshotTaken,
+    Stalled,
+    Tick,
+)
 from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch, RaftListener
 from blumfeld.cluster.raft.options import RaftOptions
+from blumfeld.cluster.raft.outline import Position
+from blumfeld.cluster.raft.quorum_state import encode
+from blumfeld.cluster.raft.refusals import refuse_voter_change
+from blumfeld.cluster.raft.roles import Leader
+from blumfeld.cluster.raft.storing import RaftStorage
+from blumfeld.cluster.raft.voters import NO_VOTERS, Endpoint, ReplicaKey
+from blumfeld.protocol.errors import ErrorCode
+from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
 
 if TYPE_CHECKING:
-    from blumfeld.cluster.raft.voters import Endpoint, VoterSet
+    from blumfeld.cluster.raft import messages
+    from blumfeld.cluster.raft.voters import VoterSet
     from blumfeld.env.environment import Env
     from blumfeld.protocol.schema import Request, Response
+
+__all__ = ["NotLeaderError", "PeerLinks", "RaftDriver"]
+
+_log = logging.getLogger(__name__)
+
+WAKE_AT_LEAST_MS = 250
+"""With peers, the driver wakes so often: a longer sleep than it asked for was a stall of the loop."""
+STALL_MS = 50
+RECORD_OVERHEAD_BYTES = 32
+BATCH_OVERHEAD_BYTES = 128
 
 
 class NotLeaderError(Exception):
     """An append was asked of a replica that does not lead (any more) in that epoch."""
-
-
-class PeerLinks(Protocol):
-    """The links to other nodes' controller listeners; `cluster.link.Link` behind a cache by address."""
-
-    async def send(self, host: str, port: int, request: Request, *, timeout_ms: float) -> Any:
-        """Send `request`, return the decoded response.
-
-        Raises `LinkError` (of which `Refused` is evidence that the process is gone, and `UnsupportedByPeer` that the
-        other side is older), or ProtocolError.
-        """
-        ...
 
 
 class RaftDriver:
@@ -52,6 +91,7 @@ class RaftDriver:
         listeners: this node's controller endpoints (a voter's; the first names the listener that peers are called by).
         bootstrap: (host, port) of controllers to ask while the leader is unknown.
         static_voters: the set of a kraft.version 0 quorum; otherwise the set comes from checkpoint 0-0 or the log.
+        on_fault: called with what happened when the replica cannot go on, and neither can the node.
     """
 
     def __init__(
@@ -67,20 +107,104 @@ class RaftDriver:
         bootstrap: Sequence[tuple[str, int]] = (),
         static_voters: VoterSet | None = None,
         options: RaftOptions | None = None,
+        on_fault: Callable[[str], None] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._env = env
+        self._clock = env.clock
+        self._key = ReplicaKey(node_id, directory_id)
+        self._cluster_id = cluster_id
+        self._endpoints = tuple(end for end in listeners if _is_dialable(end))
+        self._listener = listeners[0].name if listeners else "CONTROLLER"
+        self._bootstrap = tuple(Endpoint(self._listener, host, port) for host, port in bootstrap)
+        self._static_voters = static_voters or NO_VOTERS
+        self._options = options or RaftOptions()
+        self._on_fault = on_fault
+        self._storage = RaftStorage(env, directory, self._options)
+        self._delivery = Delivery(self._storage.open_snapshot)
+        self._calls = Calls(links, cluster_id, self._listener, self._post)
+        self._core: RaftCore | None = None
+        self._carrier: Carrier
+        self._events: deque[Event] = deque()
+        self._effects: deque[Effect] = deque()
+        self._pumping = self._persisting = self._failed = self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake_at = float("inf")
+        self._executor: ThreadPoolExecutor | None = None
+        self._started = asyncio.Event()
+        self._leading = asyncio.Event()
+        self._may_stop = asyncio.Event()
+        self._bytes_since_snapshot = 0
+        self._last_snapshot_at = 0.0
+
+    # ------------------------------------------------------------ starting, stopping
 
     def register(self, listener: RaftListener) -> None:
         """Deliver to `listener` from now on: first the newest snapshot and what follows it up to the high watermark."""
-        raise NotImplementedError
+        self._delivery.register(listener)
+        if self._core is not None:
+            self._loop.call_soon(self._deliver)
 
     async def start(self) -> None:
-        """Open the log, recover, take part. A quorum of one has elected itself when this returns."""
-        raise NotImplementedError
+        """Open the log, recover, take part. A quorum of one has elected itself when this returns.
+
+        Raises OSError, CorruptBatch, CorruptQuorumStateError or InconsistentLogError.
+        """
+        self._loop = asyncio.get_running_loop()
+        opened = self._loop.create_future()
+        self._in_thread(self._storage.open, self._static_voters, then=opened.set_result, otherwise=opened.set_exception)
+        outline, election = await opened
+        entropy = self._env.entropy
+        core = RaftCore(
+            self._key,
+            endpoints=self._endpoints,
+            log=outline,
+            persisted=election,
+            random=entropy.random,
+            options=self._options,
+            bootstrap=self._bootstrap,
+        )
+        self._core = core
+        self._carrier = Carrier(
+            core,
+            self._storage,
+            self._delivery,
+            self._calls,
+            self._clock,
+            post=self._post,
+            in_thread=self._in_thread,
+            on_bytes=self._delivered,
+        )
+        self._last_snapshot_at = self._now()
+        _log.info("replica %d of %s begins at %s", self._key.id, sorted(outline.voters.ids), outline.end)
+        if core.high_watermark > 0:
+            self._carrier.deliver()
+        self._effects.extend(core.start(self._now()))
+        self._started.set()
+        self._pump()
+        if core.log.voters.is_only(self._key):
+            await self._leading.wait()
+        if self._failed:
+            raise OSError("the metadata log failed while it started")
 
     async def stop(self, *, timeout_ms: float = 2_000) -> None:
         """Leave gracefully: a leader resigns in favour of the best successor; then close the log."""
-        raise NotImplementedError
+        if self._core is None or self._closed:
+            return
+        self._post(Shutdown())
+        try:
+            await asyncio.wait_for(self._may_stop.wait(), timeout_ms / 1000)
+        except TimeoutError:
+            _log.info("not every voter has heard that replica %d resigned", self._key.id)
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._calls.close()
+        if self._executor is not None:
+            await self._loop.run_in_executor(None, self._executor.shutdown)
+        if not self._failed:
+            await self._loop.run_in_executor(None, self._storage.close)
+
+    # ------------------------------------------------------------ what others use
 
     def append(self, records: Sequence[bytes], epoch: int) -> int:
         """Append `records` as one atomic batch; returns the offset of the last one.
@@ -88,59 +212,312 @@ class RaftDriver:
         It is committed when `high_watermark` passes that offset, and then delivered through `on_commit`.
         Raises NotLeaderError where this replica does not lead in `epoch`; ValueError where the batch is too large.
         """
-        raise NotImplementedError
+        core = self._core
+        if core is None or self._closed or self._failed:
+            raise NotLeaderError("the replica is not running")
+        if not isinstance(core.role, Leader) or core.role.epoch != epoch:
+            raise NotLeaderError(f"{core.leader_and_epoch} now, not this replica in epoch {epoch}")
+        if not records:
+            raise ValueError("there is nothing to append")
+        size = sum(map(len, records)) + len(records) * RECORD_OVERHEAD_BYTES + BATCH_OVERHEAD_BYTES
+        if size > self._options.max_batch_bytes:
+            raise ValueError(f"{len(records)} records take up to {size} bytes, more than one batch may have")
+        self._effects.extend(core.step(self._now(), Append(epoch, len(records), records)))
+        last_offset = core.log.end_offset - 1
+        self._pump()
+        return last_offset
 
     def resign(self, epoch: int) -> None:
         """Give up leadership of `epoch`, if it is still held: the controller could not go on."""
-        raise NotImplementedError
+        self._post(Resign(epoch))
+
+    def peer_unreachable(self, node_id: int) -> None:
+        """Somebody else has evidence that this node's process is gone (refused connection after a broken one)."""
+        self._post(PeerUnreachable(node_id, "reported"))
 
     @property
     def leader_and_epoch(self) -> LeaderAndEpoch:
         """The leader as this replica knows it now (listeners may learn of it later, see `RaftListener`)."""
-        raise NotImplementedError
+        return LeaderAndEpoch(None, 0) if self._core is None else self._core.leader_and_epoch
 
     @property
     def leader_id(self) -> int | None:
-        raise NotImplementedError
+        return self.leader_and_epoch.leader_id
 
     @property
     def high_watermark(self) -> int:
         """Everything below it is committed; 0 while nothing is known."""
-        raise NotImplementedError
+        return 0 if self._core is None else self._core.high_watermark
 
     @property
     def log_end_offset(self) -> int:
         """The offset of the next record appended."""
-        raise NotImplementedError
+        return 0 if self._core is None else self._core.log.end_offset
 
     @property
     def voters(self) -> VoterSet:
         """The voter set in force."""
-        raise NotImplementedError
+        return NO_VOTERS if self._core is None else self._core.log.voters
 
     def controller_endpoint(self, node_id: int) -> tuple[str, int] | None:
         """Host and port of that controller: from the voter set, or as the leader told it."""
-        raise NotImplementedError
+        core = self._core
+        if core is None:
+            return None
+        voter = core.log.voters.get(node_id)
+        leader_id, endpoints = core.known_leader
+        if node_id == leader_id and endpoints:
+            endpoint = core.pick_endpoint(endpoints)
+        elif voter is not None and voter.endpoints:
+            endpoint = core.pick_endpoint(voter.endpoints)
+        else:
+            return None
+        return endpoint.host, endpoint.port
+
+    # ------------------------------------------------------------ snapshots
 
     @property
     def snapshot_due(self) -> bool:
         """Whether enough was committed since the last snapshot, or enough time passed: then call `write_snapshot`."""
-        raise NotImplementedError
+        options = self._options
+        if self._bytes_since_snapshot >= options.snapshot_bytes:
+            return True
+        waited_ms = self._now() - self._last_snapshot_at
+        return 0 < options.snapshot_interval_ms <= waited_ms and self._bytes_since_snapshot > 0
 
-    def write_snapshot(
+    async def write_snapshot(
         self, snapshot_id: OffsetAndEpoch, last_contained_log_timestamp: int, records: Iterable[bytes]
-    ) -> Awaitable[bool]:
+    ) -> bool:
         """Write a checkpoint of the state before `snapshot_id.offset`, then clean the log where that is due.
 
         `records` is consumed in a thread: it must not be changed by later deltas (an image is immutable).
-        Returns False where there is such a snapshot, or a newer one. The id must be the end of a committed batch.
+        Returns False where there is such a snapshot, or a newer one. Raises ValueError where the id is not the end of a
+        committed batch, and OSError.
         """
-        raise NotImplementedError
+        core = self._core
+        if core is None or self._closed or self._failed:
+            return False
+        latest = core.log.latest_snapshot
+        if latest is not None and latest.offset >= snapshot_id.offset:
+            return False
+        position, _ = core.log.locate(*snapshot_id)
+        if position is not Position.VALID or snapshot_id.offset > core.high_watermark:
+            raise ValueError(f"{snapshot_id} is not in the committed log, which goes to {core.high_watermark}")
+        voters, kraft_version = core.log.voters_at(snapshot_id.offset - 1)
+        contents = Contents(voters, kraft_version, last_contained_log_timestamp, records)
+        self._bytes_since_snapshot = 0
+        self._last_snapshot_at = self._now()
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._in_thread(
+            self._storage.write_snapshot,
+            snapshot_id,
+            contents,
+            then=written.set_result,
+            otherwise=written.set_exception,
+        )
+        await written
+        self._post(SnapshotTaken(snapshot_id))
+        self._storage.roll_large_segment()
+        start = self._storage.to_be_cleaned(core.log, self._clock.time_ms())
+        if start is not None:
+            self._post(Clean(start))
+        return True
 
-    def handle(self, request: Request) -> Awaitable[Response]:
-        """Answer Vote, Begin- and EndQuorumEpoch, Fetch, FetchSnapshot, DescribeQuorum, Add/Remove/UpdateVoter."""
-        raise NotImplementedError
+    def _delivered(self, size: int) -> None:
+        assert self._core is not None
+        self._bytes_since_snapshot += size
+        if isinstance(self._core.role, Leader) and self._core.role.high_watermark is not None:
+            self._leading.set()
 
-    def peer_unreachable(self, node_id: int) -> None:
-        """Somebody else has evidence that this node's process is gone (refused connection after a broken one)."""
-        raise NotImplementedError
+    # ------------------------------------------------------------ requests of others
+
+    def handle(self, request: Request, api_version: int | None = None) -> Awaitable[Response]:
+        """Answer Vote, Begin- and EndQuorumEpoch, Fetch, FetchSnapshot, DescribeQuorum, Add/Remove/UpdateVoter.
+
+        `api_version`: what the request came in (default: the newest); older ones are told less.
+        """
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        version = type(request).VERSIONS.high if api_version is None else api_version
+        refused = refuse_voter_change(request)
+        if refused is not None:
+            future.set_result(refused)
+        elif self._core is None:
+            return self._handle_when_started(request, version)
+        elif isinstance(request, DescribeQuorumRequest):
+            future.set_result(describe_quorum(self._core, request, version, self._wall_ms))
+        else:
+            self._receive(request, version, future)
+        return future
+
+    async def _handle_when_started(self, request: Request, version: int) -> Response:
+        await self._started.wait()
+        return await self.handle(request, version)
+
+    def _receive(self, request: Request, version: int, future: asyncio.Future[Response]) -> None:
+        def answer(response: messages.Response) -> None:
+            if not future.done():
+                future.set_result(rpc.write_response(request, response, version))
+
+        received = rpc.read_request(request, self._cluster_id)
+        if isinstance(received, ErrorCode):
+            future.set_result(rpc.refuse(request, received))
+        elif self._closed or self._failed:
+            future.set_result(rpc.refuse(request, ErrorCode.BROKER_NOT_AVAILABLE))
+        else:
+            self._post(Received(received, answer))
+
+    def _wall_ms(self, time_ms: float) -> int:
+        return self._clock.time_ms() - round(self._now() - time_ms)
+
+    # ------------------------------------------------------------ the pump
+
+    def _now(self) -> float:
+        return self._clock.monotonic() * 1000
+
+    def _post(self, event: Event) -> None:
+        """Something happened: let the core see it, in turn."""
+        if self._core is None or self._closed or self._failed:
+            return
+        self._notice_stall()
+        self._events.append(event)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Carry out effects, then let the core see events, until nothing is left or the disk has to answer first."""
+        if self._pumping or self._persisting or self._failed:
+            return
+        assert self._core is not None
+        self._pumping = True
+        try:
+            while True:
+                if self._effects:
+                    effect = self._effects.popleft()
+                    if isinstance(effect, PersistElection):
+                        self._persist(effect)
+                        break
+                    if isinstance(effect, ShutdownComplete):
+                        self._may_stop.set()
+                    else:
+                        self._carrier.carry_out(effect)
+                elif self._events:
+                    self._effects.extend(self._core.step(self._now(), self._events.popleft()))
+                else:
+                    break
+        except Exception as error:  # noqa: BLE001  whatever it is, the replica's state is not to be trusted any more
+            self._fail(error)
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def _notice_stall(self) -> None:
+        """Time in which the loop stood still must not count as silence of others."""
+        late = self._now() - self._wake_at
+        if late > STALL_MS:
+            self._wake_at = float("inf")
+            self._events.append(Stalled(late))
+
+    def _arm(self) -> None:
+        core = self._core
+        if core is None or self._persisting or self._closed or self._failed:
+            return
+        now = self._now()
+        wake_at = core.next_deadline
+        if not core.log.voters.is_only(self._key):
+            wake_at = min(wake_at, now + WAKE_AT_LEAST_MS)
+        if wake_at == self._wake_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake_at = wake_at
+        if wake_at < float("inf"):
+            self._timer = self._loop.call_later(max(wake_at - now, 0) / 1000 + 0.0005, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._notice_stall()
+        self._wake_at = float("inf")
+        self._post(Tick())
+
+    def _persist(self, effect: PersistElection) -> None:
+        assert self._core is not None
+        log = self._core.log
+        contents = encode(effect.state, kraft_version=log.kraft_version, voter_ids=sorted(log.voters.ids))
+        self._persisting = True
+        self._in_thread(self._storage.persist_election, contents, then=self._persisted)
+
+    def _persisted(self, _: object) -> None:
+        self._persisting = False
+        self._pump()
+
+    def _deliver(self) -> None:
+        if not self._closed and not self._failed:
+            self._carrier.deliver()
+
+    # ------------------------------------------------------------ threads
+
+    def _in_thread(
+        self,
+        work: Callable[..., Any],
+        *arguments: Any,
+        then: Callable[[Any], None] | None = None,
+        otherwise: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Run `work`, which waits for the device, and call `then` with its result on the loop, never at once.
+
+        On a disk that never waits there is no need for a thread.
+        """
+        if getattr(self._env.disk, "volatile", False):
+            self._loop.call_soon(self._run_here, work, arguments, then, otherwise)
+            return
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(3, thread_name_prefix="raft")
+        future = self._loop.run_in_executor(self._executor, work, *arguments)
+        future.add_done_callback(lambda done: self._done(done, then, otherwise))
+
+    def _run_here(
+        self,
+        work: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        then: Callable[[Any], None] | None,
+        otherwise: Callable[[BaseException], None] | None,
+    ) -> None:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        try:
+            future.set_result(work(*arguments))
+        except Exception as error:  # noqa: BLE001  it goes where the thread's would go
+            future.set_exception(error)
+        self._done(future, then, otherwise)
+
+    def _done(
+        self,
+        future: asyncio.Future[Any],
+        then: Callable[[Any], None] | None,
+        otherwise: Callable[[BaseException], None] | None,
+    ) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            if then is not None:
+                then(future.result())
+        elif otherwise is not None:
+            otherwise(error)
+        else:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """The replica cannot go on: fall silent, and have the node stopped."""
+        if self._failed or self._closed:
+            return
+        self._failed = True
+        self._may_stop.set()
+        self._leading.set()
+        _log.critical("the metadata log of node %d: %s", self._key.id, error, exc_info=error)
+        if self._on_fault is not None:
+            self._on_fault(f"the metadata log failed: {error}")
+
+
+def _is_dialable(endpoint: Endpoint) -> bool:
+    """Whether others could connect to it as it is written: an address of all interfaces, or port 0, cannot be told."""
+    return endpoint.host not in ("", "0.0.0.0", "::") and endpoint.port > 0  # noqa: S104  compared, not bound to

@@ -197,7 +197,7 @@ def tell_of_leadership(core: RaftCore, role: Leader) -> None:
             continue
         progress = role.progress_of(voter.key, core.log.voters)
         if progress.last_fetch < 0 or progress.last_fetch <= quiet_since:
-            core.send_to_voter(voter, BeginQuorumEpochRequest(role.epoch, core.key.id, core.endpoints, voter.key))
+            core.send_to_voter(voter, BeginQuorumEpochRequest(role.epoch, core.key.id, core.own_endpoints, voter.key))
 
 
 def on_begin_quorum_epoch_response(core: RaftCore, response: BeginQuorumEpochResponse, in_flight: InFlight) -> bool:
@@ -222,7 +222,9 @@ def poll_resigned(core: RaftCore, role: Resigned) -> None:
         return core.become_unattached(role.epoch + 1)
     for voter in core.log.voters:
         if voter.id in role.unacknowledged and core.peers.is_ready(voter.id, core.now):
-            core.send_to_voter(voter, EndQuorumEpochRequest(role.epoch, core.key.id, core.endpoints, role.preferred))
+            core.send_to_voter(
+                voter, EndQuorumEpochRequest(role.epoch, core.key.id, core.own_endpoints, role.preferred)
+            )
     return None
 
 

@@ -32,6 +32,10 @@ class RaftOptions(NamedTuple):
     """metadata.log.max.record.bytes.between.snapshots"""
     snapshot_interval_ms: int = 3_600_000
     """metadata.log.max.snapshot.interval.ms; 0 turns the timer off."""
+    segment_bytes: int = 1 << 30
+    """metadata.log.segment.bytes"""
+    segment_ms: int = 604_800_000
+    """metadata.log.segment.ms"""
     retention_bytes: int = 100 << 20
     """metadata.max.retention.bytes"""
     retention_ms: int = 604_800_000

@@ -129,6 +129,7 @@ def on_fetch_request(core: RaftCore, request: FetchRequest, token: Any) -> None:
             response = response._replace(snapshot=where)
         return core.reply(token, response)
     _note_fetch(core, role, request)
+    _release_earlier(core, role, request.replica)
     if request.max_wait_ms == 0 or _has_news(core, role, request):
         return _answer(core, role, request, token)
     role.parked[token] = Parked(request, core.now + request.max_wait_ms)
@@ -153,8 +154,7 @@ def _response(core: RaftCore, role: Leader) -> FetchResponse:
     return FetchResponse(
         ErrorCode.NONE,
         role.epoch,
-        role.leader_id,
-        core.endpoints,
+        *core.known_leader,
         UNKNOWN_HIGH_WATERMARK if role.high_watermark is None else role.high_watermark,
         core.log.start_offset,
     )
@@ -209,6 +209,15 @@ def note_alive(core: RaftCore, role: Leader, replica: ReplicaKey) -> None:
     if len(role.fetched_ids & voters.ids) >= needed:
         role.fetched_ids.clear()
         role.check_quorum_deadline = core.now + core.options.check_quorum_timeout_ms
+
+
+def _release_earlier(core: RaftCore, role: Leader, replica: ReplicaKey) -> None:
+    """A replica that asks again does not wait for its earlier answer; on the same connection that one comes first."""
+    if replica.id >= 0:
+        for token, parked in list(role.parked.items()):
+            if parked.request.replica == replica:
+                del role.parked[token]
+                _answer(core, role, parked.request, token)
 
 
 def answer_parked(core: RaftCore, role: Leader) -> None:
