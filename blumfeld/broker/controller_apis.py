@@ -72,7 +72,7 @@ def _decide(node: ControllerNode, context: Context, request: Request) -> Awaitab
 
 
 def _ask_raft(node: ControllerNode, context: Context, request: Request) -> Awaitable[Response]:
-    return node.raft.handle(request)
+    return node.raft.handle(request, context.api_version)
 
 
 def _read(node: ControllerNode, context: Context, request: Request) -> Response | Awaitable[Response]:
@@ -100,7 +100,7 @@ async def _envelope(node: ControllerNode, context: Context, request: EnvelopeReq
         return EnvelopeResponse(response_data=None, error_code=ErrorCode.NOT_CONTROLLER)
     response: Any
     if row.answers is Answers.RAFT:
-        response = await node.raft.handle(enclosed.request)
+        response = await node.raft.handle(enclosed.request, enclosed.context.api_version)
     else:
         response = await node.controller.handle(enclosed.request, enclosed.context)
     return seal(enclosed, response)

@@ -93,7 +93,7 @@ class Node:
         self._undo.append(self._close_logs)
         self._logs.open(self.cluster_id, self.node_id)
         self._loader = MetadataLoader(self._on_fault)
-        self._raft = make_raft(self._plan, self.node_id, config, env, self._logs, self._links)
+        self._raft = make_raft(self._plan, self.node_id, config, env, self._logs, self._links, self._on_fault)
         self._snapshots = Snapshots(self._raft, self._loader)
         self._controller = self._compose_controller()
         self._channel = ControllerChannel(env, self.node_id, self._raft, self._controller)

@@ -6,6 +6,7 @@ quorum whose voters are known gets its checkpoint 0-0 (KIP-853). A directory tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from blumfeld.cluster.link import Link
@@ -67,7 +68,15 @@ def format_directory(plan: Plan, node_id: int, config: Config, env: Env) -> None
     env.disk.write_file_atomically(path, encode_properties(identity))
 
 
-def make_raft(plan: Plan, node_id: int, config: Config, env: Env, logs: LogManager, links: LinkCache) -> RaftDriver:
+def make_raft(
+    plan: Plan,
+    node_id: int,
+    config: Config,
+    env: Env,
+    logs: LogManager,
+    links: LinkCache,
+    on_fault: Callable[[str], None],
+) -> RaftDriver:
     """The raft replica of this node over its formatted directories."""
     directory = join(config.optional_str("metadata.log.dir") or config.log_dirs[0], METADATA_DIRECTORY)
     given = parse_voters(config)
@@ -93,6 +102,7 @@ def make_raft(plan: Plan, node_id: int, config: Config, env: Env, logs: LogManag
         bootstrap=parse_bootstrap(config),
         static_voters=static if given else None,
         options=_options(config),
+        on_fault=on_fault,
     )
 
 
