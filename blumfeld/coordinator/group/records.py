@@ -67,7 +67,10 @@ def decode(key: bytes, value: bytes | None) -> LogRecord | None:
 
 
 def offset_commit(group_id: str, topic: str, partition: int, committed: CommittedOffset) -> LogRecord:
-    """A committed offset. One that expires by itself has no leader epoch and no topic id: version 1 cannot hold them."""
+    """A committed offset.
+
+    One that a client has given a time to live has neither leader epoch nor topic id: version 1 cannot hold them.
+    """
     value = OffsetCommitValue(
         offset=committed.offset,
         metadata=committed.metadata,

@@ -1,6 +1,7 @@
 """The records of `__consumer_offsets`, byte for byte as Apache Kafka 4.3.1 writes them.
 
-The bytes below were printed by Kafka's own classes (`java/GroupRecords.java`); where Java is present they are printed again.
+The bytes below were printed by Kafka's own classes (`java/GroupRecords.java`). Where Java is present they are printed
+again.
 """
 
 from __future__ import annotations
