@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from blumfeld.broker.dispatch import Started
 from blumfeld.protocol.errors import ProtocolError
@@ -74,9 +74,9 @@ class Connection(asyncio.BufferedProtocol):
     # --- the socket's side -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        peer = self._listener.admit(self, transport)
+        accepted = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = accepted
+        peer = self._listener.admit(self, accepted)
         if peer is None:
             self.close()
             return

@@ -165,19 +165,20 @@ class Plan:
         node = self.node(node_id)
         factor = str(min(3, len(self.nodes)))
         host = f"[{node.host}]" if ":" in node.host else node.host
-        listeners = f"PLAINTEXT://{host}:{node.port}"
-        if len(self.nodes) > 1:
-            listeners += f",CONTROLLER://{LOOPBACK}:{node.controller_port}"
-        return {
+        properties = {
             "node.id": str(node.id),
             "process.roles": "broker,controller",
-            "listeners": listeners,
-            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{host}:{node.port}",
             "offsets.topic.replication.factor": factor,
             "transaction.state.log.replication.factor": factor,
             "default.replication.factor": factor,
-            **({} if node.directory is None else {"log.dirs": node.directory}),
         }
+        if len(self.nodes) > 1:  # a quorum of one needs no address: nobody else is to reach it
+            properties["listeners"] += f",CONTROLLER://{LOOPBACK}:{node.controller_port}"
+            properties["controller.listener.names"] = "CONTROLLER"
+        if node.directory is not None:
+            properties["log.dirs"] = node.directory
+        return properties
 
 
 def _kept_cluster_id(directory: str) -> str | None:
