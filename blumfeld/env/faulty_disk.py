@@ -209,6 +209,13 @@ class Fault:
         return True
 
 
+class PowerCut(BaseException):
+    """The power went, in the middle of a call; every further call raises it too, until `crash()`.
+
+    Not an `Exception`: nothing that handles errors shall take it for one.
+    """
+
+
 class FaultyFile:
     """A handle on a faulty file. After a crash it is stale: every use but `close` raises EBADF."""
 
@@ -290,7 +297,9 @@ class FaultyDisk(TreeDisk[FaultyNode]):
         self._dirty: dict[FaultyNode, None] = {}  # in the order of their first change, so that a seed replays
         self.handles: set[FaultyFile] = set()
         self.max_free_bytes = _UNLIMITED
-        self.crashes = 0
+        self.calls = 0
+        """How many calls there were that could fail."""
+        self._power_until: int | None = None
 
     # What tests do to it.
     @property
@@ -323,6 +332,10 @@ class FaultyDisk(TreeDisk[FaultyNode]):
         elif fault in self._faults:
             self._faults.remove(fault)
 
+    def cut_power_after(self, calls: int) -> None:
+        """Raise `PowerCut` instead of the call after the next `calls` ones, and from then on."""
+        self._power_until = self.calls + calls
+
     def kill(self) -> None:
         """The process ends: handles and locks are gone, everything written stays."""
         self.handles.clear()
@@ -331,7 +344,7 @@ class FaultyDisk(TreeDisk[FaultyNode]):
     def crash(self) -> None:
         """The machine loses power: of what was not flushed, the seed decides what survives."""
         self.kill()
-        self.crashes += 1
+        self._power_until = None
         for node in self._dirty:
             node.settle(self._random)
         self._dirty.clear()
@@ -341,6 +354,9 @@ class FaultyDisk(TreeDisk[FaultyNode]):
     # What handles ask.
     def check(self, operation: str, path: str) -> bool:
         """Raise what was injected for this call; False where it shall silently do nothing."""
+        self.calls += 1
+        if self._power_until is not None and self.calls > self._power_until:
+            raise PowerCut
         for fault in self._faults:
             if fault.strikes(operation, path):
                 if fault.code is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from blumfeld.env.faulty_disk import SECTOR, FaultyDisk
+from blumfeld.env.faulty_disk import SECTOR, FaultyDisk, PowerCut
 
 _SEEDS = range(300)
 
@@ -272,6 +272,20 @@ def test_a_silent_fault_forgets_a_sync() -> None:
         disk.crash()
         lost += disk.read_file("f") != b"acknowledged"
     assert lost > 30
+
+
+def test_the_power_may_go_in_the_middle_and_stays_away_until_the_crash() -> None:
+    disk = FaultyDisk(0)
+    durable_file(disk, b"old")
+    file = disk.open("f")
+    disk.cut_power_after(1)
+    file.append(b"1")
+    for call in (lambda: file.append(b"2"), file.sync, lambda: disk.list("")):
+        with pytest.raises(PowerCut):
+            call()
+    file.close()
+    disk.crash()
+    assert disk.read_file("f") in (b"old", b"old1", b"old\0")
 
 
 def test_a_disk_that_is_nearly_full_takes_what_fits() -> None:
