@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from confluent_kafka import (
@@ -159,8 +160,13 @@ class Confluent(Client):
     def join(self, group: str, topic: str, *, session_timeout_ms: int = 6000) -> ConfluentMember:
         return ConfluentMember(self.bootstrap_servers, group, topic, session_timeout_ms)
 
-    def _admin(self) -> AdminClient:
+    @cached_property
+    def _handle(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap_servers})
+
+    def _admin(self) -> AdminClient:
+        """The same one each time: an answer is lost with the handle it was asked through."""
+        return self._handle
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))

@@ -168,7 +168,7 @@ class KafkaPython(Client):
         return _flat_config(found, topic)
 
     def broker_ids(self) -> set[int]:
-        return {broker["node_id"] for broker in self._ask("describe_cluster")["brokers"]}
+        return {broker["broker_id"] for broker in self._ask("describe_cluster")["brokers"]}
 
     def groups(self) -> set[str]:
         return {group["group_id"] for group in self._ask("list_groups")}
