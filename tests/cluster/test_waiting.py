@@ -141,7 +141,7 @@ async def test_answered_waiters_do_not_pile_up_until_their_deadlines(purgatory: 
 async def test_one_timer_for_all_and_none_for_nobody(purgatory: Purgatory, clock: ManualClock) -> None:
     assert purgatory._timer is None
     purgatory.wait(["a"], 500, Tries())
-    timers = []
+    timers: list[asyncio.TimerHandle | None] = []
     for timeout_ms in (500, 600, 100):
         purgatory.wait(["a"], timeout_ms, Tries())
         timers.append(purgatory._timer)
