@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from blumfeld.coordinator.decision import Decision, Timers
     from blumfeld.coordinator.group.member import Client
     from blumfeld.coordinator.shard import RequestTicket
+    from blumfeld.coordinator.shard_log import ShardLog
     from blumfeld.env.environment import Env
     from blumfeld.protocol.messages.describe_groups import DescribeGroupsResponse
     from blumfeld.protocol.messages.heartbeat import HeartbeatRequest
@@ -77,8 +78,8 @@ class GroupCoordinator:
         self._disconnect_grace_ms = disconnect_grace_ms
         self.config = group_config = GroupConfig.of(config)
 
-        def make_machine(_index: int, timers: Timers) -> GroupMachine:
-            return GroupMachine(timers, group_config, env.entropy)
+        def make_machine(log: ShardLog, timers: Timers) -> GroupMachine:
+            return GroupMachine(timers, group_config, env.entropy, lambda: log.max_batch_bytes)
 
         self.runtime: CoordinatorRuntime[GroupMachine] = CoordinatorRuntime(
             OFFSETS_TOPIC,

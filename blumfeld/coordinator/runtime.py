@@ -51,7 +51,7 @@ class CoordinatorRuntime(Generic[M]):
     Args:
         topic: its name, for the log.
         clock: wall clock for records, monotonic for deadlines.
-        make_machine: makes the machine of a partition, given its deadlines.
+        make_machine: makes the machine of a partition, given its log (to ask for limits) and its deadlines.
         write_timeout_ms: how long an answer waits for its records to be committed.
         load_buffer_bytes: how much is read at once while loading.
         codec: how batches are compressed.
@@ -61,7 +61,7 @@ class CoordinatorRuntime(Generic[M]):
         self,
         topic: str,
         clock: Clock,
-        make_machine: Callable[[int, Timers], M],
+        make_machine: Callable[[ShardLog, Timers], M],
         *,
         write_timeout_ms: int = 5000,
         load_buffer_bytes: int = 1 << 20,
@@ -195,7 +195,7 @@ class CoordinatorRuntime(Generic[M]):
         shard = Shard(
             index,
             log,
-            self._make_machine(index, timers),
+            self._make_machine(log, timers),
             timers,
             self._clock,
             write_timeout_ms=self._write_timeout_ms,

@@ -67,7 +67,7 @@ class Setup:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.runtime = CoordinatorRuntime(
-            "__words", self.clock, lambda _, timers: Words(timers), write_timeout_ms=WRITE_TIMEOUT_MS
+            "__words", self.clock, lambda _log, timers: Words(timers), write_timeout_ms=WRITE_TIMEOUT_MS
         )
         self.runtime.start()
 
@@ -323,7 +323,7 @@ async def test_a_long_log_does_not_hold_up_the_loop(setup: Setup, monkeypatch: p
 
 async def test_before_the_start_nothing_is_loaded() -> None:
     setup = Setup()
-    runtime = CoordinatorRuntime("__words", setup.clock, lambda _, timers: Words(timers))
+    runtime = CoordinatorRuntime("__words", setup.clock, lambda _log, timers: Words(timers))
     runtime.elected(0, filled(3))
     runtime.elected(1, FakeLog())
     await asyncio.sleep(0)
@@ -443,7 +443,7 @@ async def test_deadlines_come_by_the_clock(setup: Setup) -> None:
 async def test_the_timer_runs_by_itself() -> None:
     from blumfeld.env.clock import SystemClock
 
-    runtime = CoordinatorRuntime("__words", SystemClock(), lambda _, timers: Words(timers))
+    runtime = CoordinatorRuntime("__words", SystemClock(), lambda _log, timers: Words(timers))
     runtime.elected(0, FakeLog())
     ((machine, _),) = runtime.machines()
     machine.timers.schedule(("soon",), 20)

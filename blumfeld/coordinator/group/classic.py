@@ -14,7 +14,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from blumfeld.coordinator.group.member import Member, MemberProtocol
@@ -45,6 +45,7 @@ class ClassicGroup:
         "initial_rebalance_ms",
         "leader",
         "members",
+        "metadata_bytes",
         "new_member_added",
         "pending_joins",
         "pending_syncs",
@@ -70,6 +71,8 @@ class ClassicGroup:
         self.pending_joins: dict[str, None] = {}
         self.pending_syncs: dict[str, None] = {}
         self.awaiting_join = 0
+        self.metadata_bytes = 0
+        """At most so much of the group's record are the members' subscriptions."""
         self.new_member_added = False
         self.initial_rebalance_ms: tuple[int, int] | None = None
         """During the initial rebalance: the delay that runs, and how much more there may be."""
@@ -110,6 +113,7 @@ class ClassicGroup:
         self.initial_rebalance_ms = None
         self._topics_are_read = False
         self._support = {}
+        self.metadata_bytes = 0
         for member in members:
             self._count_protocols(member.protocols, 1)
 
@@ -255,8 +259,9 @@ class ClassicGroup:
             votes[vote] = votes.get(vote, 0) + 1
         return max(votes, key=lambda name: votes[name])
 
-    def _count_protocols(self, protocols: Iterable[MemberProtocol], change: int) -> None:
+    def _count_protocols(self, protocols: Sequence[MemberProtocol], change: int) -> None:
         _count(self._support, protocols, change)
+        self.metadata_bytes += change * largest(protocols)
 
     # --- topics ----------------------------------------------------------------------------------------------------
 
@@ -290,6 +295,11 @@ class ClassicGroup:
                 return None
             topics |= found
         return frozenset(topics)
+
+
+def largest(protocols: Iterable[MemberProtocol]) -> int:
+    """How many bytes a member adds to the group's record at most."""
+    return max((len(metadata) for _, metadata in protocols), default=0)
 
 
 def _count(support: dict[str, int], protocols: Iterable[MemberProtocol], change: int) -> None:

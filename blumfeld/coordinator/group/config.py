@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 """How long a member that has never been answered may wait in a join; Kafka has no option for it."""
 
+MAX_PENDING_JOINS = 10_000
+"""How many ids of one group may be given out and not yet used; Kafka has no limit."""
+
 
 class GroupConfig(NamedTuple):
     """Kafka's defaults."""

@@ -5,12 +5,13 @@ Owns the decisions of that one request. The group itself is `classic.py`, the ph
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from blumfeld.coordinator.decision import Answer, Decision, Ticket
 from blumfeld.coordinator.group import records
-from blumfeld.coordinator.group.classic import ClassicGroup
-from blumfeld.coordinator.group.config import NEW_MEMBER_JOIN_TIMEOUT_MS, GroupConfig
+from blumfeld.coordinator.group.classic import ClassicGroup, largest
+from blumfeld.coordinator.group.config import MAX_PENDING_JOINS, NEW_MEMBER_JOIN_TIMEOUT_MS, GroupConfig
 from blumfeld.coordinator.group.member import Client, Member, MemberProtocol, distinct_protocols
 from blumfeld.coordinator.group.rebalance import Rebalances, joined, refused_join, refused_sync
 from blumfeld.coordinator.group.state import GroupState
@@ -50,9 +51,15 @@ class Joining:
     """Decides about JoinGroup."""
 
     def __init__(
-        self, groups: dict[str, ClassicGroup], rebalances: Rebalances, config: GroupConfig, entropy: Entropy
+        self,
+        groups: dict[str, ClassicGroup],
+        rebalances: Rebalances,
+        config: GroupConfig,
+        entropy: Entropy,
+        max_record_bytes: Callable[[], int],
     ) -> None:
         self._groups = groups
+        self._max_record_bytes = max_record_bytes
         self._rebalances = rebalances
         self._config = config
         self._entropy = entropy
@@ -67,6 +74,8 @@ class Joining:
             return self._create(join, now_ms)
         if not self._has_room(group, request.member_id):
             return self._turn_away(join, group, now_ms)
+        if not self._can_be_written(group, join):
+            return join.refused(ErrorCode.GROUP_MAX_SIZE_REACHED)
         if not group.supports(request.protocol_type, (name for name, _ in join.protocols)):
             return join.refused(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, request.member_id)
         if request.member_id:
@@ -92,6 +101,12 @@ class Joining:
             return has_joined or group.awaiting_join < self._config.max_size
         return member is not None or len(group.members) < self._config.max_size
 
+    def _can_be_written(self, group: ClassicGroup, join: Join) -> bool:
+        """Kafka lets anybody in, and when the record is too large every sync of the whole group fails."""
+        member = group.members.get(join.request.member_id)
+        standing = 0 if member is None else largest(member.protocols)
+        return group.metadata_bytes - standing + largest(join.protocols) <= self._max_record_bytes()
+
     def _turn_away(self, join: Join, group: ClassicGroup, now_ms: int) -> Decision:
         """There is no room: a member that was late is none any more, and need not be waited for."""
         answers = [Answer(join.ticket, refused_join(ErrorCode.GROUP_MAX_SIZE_REACHED, ""))]
@@ -104,6 +119,8 @@ class Joining:
         member_id = self._new_member_id(join.client.client_id)
         if join.version < FIRST_VERSION_WITH_MEMBER_IDS:
             return self._add(join, group, member_id, now_ms)
+        if len(group.pending_joins) >= MAX_PENDING_JOINS:
+            return join.refused(ErrorCode.GROUP_MAX_SIZE_REACHED)
         self._rebalances.await_pending(group, member_id, join.request.session_timeout_ms)
         return join.refused(ErrorCode.MEMBER_ID_REQUIRED, member_id)
 

@@ -38,7 +38,7 @@ from blumfeld.protocol.messages.offsets_log import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from blumfeld.coordinator.group.config import GroupConfig
     from blumfeld.coordinator.group.member import Client, Member
@@ -61,17 +61,20 @@ class GroupMachine:
         timers: its deadlines.
         config: the options that groups obey.
         entropy: where member ids come from.
+        max_record_bytes: how large a batch of the log may be, now.
     """
 
-    def __init__(self, timers: Timers, config: GroupConfig, entropy: Entropy) -> None:
+    def __init__(
+        self, timers: Timers, config: GroupConfig, entropy: Entropy, max_record_bytes: Callable[[], int]
+    ) -> None:
         self.groups: dict[str, ClassicGroup] = {}
         self.offsets = OffsetStore()
         self.foreign: set[str] = set()
         self._config = config
         self._rebalances = Rebalances(timers, config)
-        self._joining = Joining(self.groups, self._rebalances, config, entropy)
+        self._joining = Joining(self.groups, self._rebalances, config, entropy, max_record_bytes)
         self._syncing = Syncing(self.groups, self._rebalances)
-        self._offsets = Offsets(self.groups, self.offsets, self._rebalances, config)
+        self._offsets = Offsets(self.groups, self.offsets, self._rebalances, config, max_record_bytes)
         self._overview = Overview(self.groups, self.offsets, self.foreign)
         self._expiry = Expiry(self.groups, self.offsets, self.foreign, timers, config)
 

@@ -20,7 +20,7 @@ from blumfeld.protocol.messages.offset_fetch import OffsetFetchRequest, OffsetFe
 from blumfeld.protocol.primitives import ZERO_UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from blumfeld.coordinator.group.classic import ClassicGroup
     from blumfeld.coordinator.group.config import GroupConfig
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FIRST_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
 NO_OFFSET = -1
+SMALLEST_RECORD_BYTES = 40
+"""An offset's record is longer, whatever group and topic are called."""
 
 _GroupAnswer = OffsetFetchResponse.Group
 _PartitionAnswer = OffsetFetchResponse.Group.Topic.Partition
@@ -60,7 +62,9 @@ class Offsets:
         store: OffsetStore,
         rebalances: Rebalances,
         config: GroupConfig,
+        max_record_bytes: Callable[[], int],
     ) -> None:
+        self._max_record_bytes = max_record_bytes
         self._groups = groups
         self._store = store
         self._rebalances = rebalances
@@ -71,6 +75,9 @@ class Offsets:
     def commit(self, request: OffsetCommitRequest, version: int, ticket: Ticket, now_ms: int) -> Decision:
         """Write the positions; those with too much metadata are refused, the others taken."""
         refusal = self._commit_refusal(request, version)
+        count = sum(len(topic.partitions) for topic in request.topics)
+        if count * SMALLEST_RECORD_BYTES > self._max_record_bytes():
+            refusal = ErrorCode.UNKNOWN_SERVER_ERROR  # as for a batch that is too large, but before it is made
         if refusal is not ErrorCode.NONE:
             return Decision(answers=[Answer(ticket, refused_commit(request, refusal))])
         expire_timestamp_ms = -1 if request.retention_time_ms == -1 else now_ms + request.retention_time_ms

@@ -161,6 +161,7 @@ def check(group: ClassicGroup, world: World) -> None:
     members = group.members.values()
     assert group.awaiting_join == sum(m.join_ticket is not None for m in members)
     assert group.static_members == {m.instance_id: m.member_id for m in members if m.instance_id}
+    assert group.metadata_bytes == sum(max(len(metadata) for _, metadata in m.protocols) for m in members)
     assert group._support == Counter(name for m in members for name, _ in m.protocols)
     assert set(group.pending_syncs) <= set(group.members)
     assert not set(group.pending_joins) & set(group.members)

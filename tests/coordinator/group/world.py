@@ -104,7 +104,8 @@ class World:
         self.seed = seed
         self.now_ms = now_ms
         self.timers = MachineTimers()
-        self.machine = GroupMachine(self.timers, self.config, SeededEntropy(seed))
+        self.max_record_bytes = 1 << 20
+        self.machine = GroupMachine(self.timers, self.config, SeededEntropy(seed), lambda: self.max_record_bytes)
         self.log: list[LogRecord] = []
         self.append_error = ErrorCode.NONE
         for record in log or []:
