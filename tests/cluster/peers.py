@@ -14,7 +14,7 @@ from blumfeld.protocol.keys import ApiKey, request_class
 from blumfeld.protocol.messages.api_versions import ApiVersionsResponse
 
 Answer = Callable[[Any], Any]
-"""Called with a decoded request: the response to send; None for none; `CUT` to break the connection."""
+"""Called with a decoded request: the response or a future of it; None for none; `CUT` to break the connection."""
 
 CUT = object()
 
@@ -82,10 +82,16 @@ class _Connection(asyncio.Protocol):
             request = request_class(key).decode(body, version)
             self._peer.requests.append(request)
             response = self._peer.answers[key](request)
+        if asyncio.isfuture(response):
+            response.add_done_callback(lambda done: self._answer(header.correlation_id, version, done.result()))
+        else:
+            self._answer(header.correlation_id, version, response)
+
+    def _answer(self, correlation_id: int, version: int, response: Any) -> None:
         if response is CUT:
             self._transport.abort()
         elif response is not None:
-            parts = encode_response(header.correlation_id, version, response)
+            parts = encode_response(correlation_id, version, response)
             asyncio.get_running_loop().call_later(self._peer.delay_s, self._transport.writelines, parts)
 
 

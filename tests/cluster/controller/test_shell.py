@@ -24,6 +24,7 @@ from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.broker_heartbeat import BrokerHeartbeatRequest
 from blumfeld.protocol.messages.broker_registration import BrokerRegistrationRequest
 from blumfeld.protocol.messages.create_topics import CreateTopicsRequest
+from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
 from blumfeld.protocol.messages.list_partition_reassignments import ListPartitionReassignmentsRequest
 from blumfeld.protocol.messages.metadata_log import BeginTransactionRecord, NoOpRecord, encode_metadata_record
 from tests.cluster.controller.story import CLUSTER_ID, FEATURES, new_topic, uuid
@@ -53,6 +54,9 @@ class Quorum:
 
     def resign(self, epoch: int) -> None:
         self.resigned.append(epoch)
+
+    async def handle(self, request: Any) -> Any:
+        return f"{type(request).__name__} answered by the quorum"
 
     def commit(self) -> None:
         """Everything appended is on a majority's disks."""
@@ -268,6 +272,11 @@ async def test_an_open_transaction_of_a_former_controller_is_aborted(story: Stor
     story.quorum.commit()
     assert not story.in_transaction()
     assert story.loader.image.offset == story.quorum.log_end_offset - 1
+
+
+async def test_what_only_the_quorum_knows_is_asked_of_it(story: Story) -> None:
+    answer = await story.ask(DescribeQuorumRequest(topics=[]))
+    assert answer == "DescribeQuorumRequest answered by the quorum"
 
 
 async def test_a_waiting_asker_may_give_up(story: Story) -> None:

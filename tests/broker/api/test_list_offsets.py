@@ -1,0 +1,123 @@
+"""ListOffsets: offsets by timestamp, and the special ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from blumfeld.broker.api.list_offsets import list_offsets
+from blumfeld.protocol.errors import ErrorCode
+from blumfeld.protocol.keys import ApiKey
+from blumfeld.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
+from blumfeld.protocol.records import Record, build_batch
+from tests.cluster.world import World, context
+
+T0 = 1_700_000_000_000
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(2)
+    world.create_topic([1])
+    partition = world[1].partition()
+    for base in (0, 100, 200):
+        records = [Record(i, T0 + base + i, None, b"x", ()) for i in range(3)]
+        partition.append_as_leader(build_batch(records), acks=1, now=0.0, now_ms=world.clock.time_ms())
+    return world
+
+
+def ask(
+    world: World,
+    timestamp: int,
+    *,
+    version: int = 11,
+    broker: int = 1,
+    index: int = 0,
+    replica_id: int = -1,
+    isolation: int = 0,
+    leader_epoch: int = -1,
+) -> ListOffsetsResponse.Topic.Partition:
+    asked = ListOffsetsRequest.Topic.Partition(
+        partition_index=index, timestamp=timestamp, current_leader_epoch=leader_epoch
+    )
+    request = ListOffsetsRequest(
+        replica_id=replica_id,
+        isolation_level=isolation,
+        topics=[ListOffsetsRequest.Topic(name="t", partitions=[asked])],
+    )
+    response = list_offsets(world[broker].broker, context(ApiKey.LIST_OFFSETS, version), request)
+    return response.topics[0].partitions[0]
+
+
+def test_latest_and_earliest(world: World) -> None:
+    latest = ask(world, -1)
+    assert (latest.error_code, latest.offset, latest.timestamp, latest.leader_epoch) == (0, 9, -1, 0)
+    world[1].partition().delete_records(4)
+    earliest = ask(world, -2)
+    assert (earliest.offset, earliest.timestamp, earliest.leader_epoch) == (4, -1, 0)
+    assert ask(world, -4).offset == 4
+
+
+def test_the_first_record_not_older_than_a_timestamp(world: World) -> None:
+    found = ask(world, T0 + 50)
+    assert (found.offset, found.timestamp) == (3, T0 + 100)
+    assert ask(world, T0 + 101).offset == 4
+    assert ask(world, 0).offset == 0
+    none = ask(world, T0 + 1000)
+    assert (none.error_code, none.offset, none.timestamp) == (0, -1, -1)
+
+
+def test_the_record_with_the_largest_timestamp(world: World) -> None:
+    found = ask(world, -3)
+    assert (found.offset, found.timestamp) == (8, T0 + 202)
+
+
+def test_nothing_is_tiered(world: World) -> None:
+    for timestamp in (-5, -6):
+        answer = ask(world, timestamp)
+        assert (answer.error_code, answer.offset) == (0, -1)
+
+
+@pytest.mark.parametrize(("timestamp", "since"), [(-3, 7), (-4, 8), (-5, 9), (-6, 11)])
+def test_special_timestamps_have_a_first_version(world: World, timestamp: int, since: int) -> None:
+    assert ask(world, timestamp, version=since - 1).error_code == ErrorCode.UNSUPPORTED_VERSION
+    assert ask(world, timestamp, version=since).error_code == ErrorCode.NONE
+    assert ask(world, -7).error_code == ErrorCode.UNSUPPORTED_VERSION
+
+
+def test_consumers_see_what_is_committed_and_followers_all() -> None:
+    world = World(2)
+    world.create_topic([1, 2])
+    world[1].produce("a")
+    assert ask(world, -1).offset == 0
+    assert ask(world, -1, replica_id=2).offset == 1
+    assert ask(world, 0).offset == -1, "not committed yet"
+
+
+def test_a_new_leader_that_does_not_know_the_high_watermark_yet_says_so() -> None:
+    world = World(2)
+    world.create_topic([1, 2])
+    world[1].produce("a")
+    world[2].fetch(world[1], times=2)
+    world.elect(2, [1, 2])
+    assert ask(world, -1, broker=2).error_code == ErrorCode.OFFSET_NOT_AVAILABLE
+    assert ask(world, -1, broker=2, version=4).error_code == ErrorCode.LEADER_NOT_AVAILABLE
+    assert ask(world, 0, broker=2).error_code == ErrorCode.OFFSET_NOT_AVAILABLE
+    assert ask(world, -2, broker=2).error_code == ErrorCode.NONE
+    assert ask(world, -1, broker=2, replica_id=1).error_code == ErrorCode.NONE
+    world.replicate()
+    assert ask(world, -1, broker=2).offset == 1
+
+
+def test_only_leaders_answer_and_only_in_their_epoch(world: World) -> None:
+    assert ask(world, -1, broker=2).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert ask(world, -1, index=9).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert ask(world, -1, leader_epoch=5).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
+    world.elect(1, [1])
+    assert ask(world, -1, leader_epoch=0).error_code == ErrorCode.FENCED_LEADER_EPOCH
+
+
+def test_a_partition_asked_twice_is_refused(world: World) -> None:
+    asked = ListOffsetsRequest.Topic.Partition(partition_index=0, timestamp=-1)
+    request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsRequest.Topic(name="t", partitions=[asked, asked])])
+    response = list_offsets(world[1].broker, context(ApiKey.LIST_OFFSETS, 11), request)
+    assert [data.error_code for data in response.topics[0].partitions] == [ErrorCode.INVALID_REQUEST] * 2
