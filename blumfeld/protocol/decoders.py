@@ -88,8 +88,11 @@ class _DecoderSource:
                 self._flush()
             with source.block("except errors as error:"):
                 source.add("raise bad(str(error)) from error")
-            with source.block("if p != end:"):
-                source.add('raise bad(f"{end - p} bytes too many" if p < end else f"{p - end} bytes are missing")')
+            with source.block("if p > end:"):
+                source.add('raise bad(f"{p - end} bytes are missing")')
+            if not self._message.MAY_BE_FOLLOWED:
+                with source.block("if p < end:"):
+                    source.add('raise bad(f"{end - p} bytes too many")')
             source.add("return x")
         decoder: Decoder = source.function("decode", f"{self._title}, decode")
         return decoder

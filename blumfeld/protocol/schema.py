@@ -195,12 +195,14 @@ class Message(Struct):
     FLEXIBLE: ClassVar[int | None]
     """The first version with compact lengths and tagged fields (KIP-482); None where there is none."""
     KEY: ClassVar[Any] = None
+    MAY_BE_FOLLOWED: ClassVar[bool] = False
+    """Whether bytes behind the last field are ignored, or an error."""
     _decoders: ClassVar[dict[int, Decoder]]
     _encoders: ClassVar[dict[int, Encoder]]
 
     @classmethod
     def decode(cls, buffer: Buffer, version: int) -> Self:
-        """The message that fills `buffer` exactly.
+        """The message that fills `buffer` exactly (a request may be followed by more).
 
         Records stay slices of the buffer; everything else is copied out of it.
         Raises ProtocolError for whatever is wrong with it: cut short, too long, absurd counts, not UTF-8,
@@ -237,6 +239,8 @@ class Request(Message):
     KEY: ClassVar[ApiKey]
     RESPONSE: ClassVar[type[Response]]
     """Set by the metaclass: `XResponse` of the same module."""
+    MAY_BE_FOLLOWED: ClassVar[bool] = True
+    """As in Kafka, and librdkafka 2.16 needs it: its Metadata v13 for all topics ends three bytes later."""
 
 
 class Response(Message):
