@@ -34,6 +34,11 @@ CLIENTS: dict[str, tuple[type[Client], Callable[[str], Iterator[Step]]]] = {
     "aiokafka": (Aio, aiokafka_calls.steps),
 }
 
+CLIENT_IDS = {"kafka-python": "kafka-python", "confluent-kafka": "rdkafka", "aiokafka": "aiokafka"}
+"""How their client ids begin. The broker comes through the proxy too: it writes transaction markers to itself."""
+
+KAFKA = "apache-kafka"
+
 BROKER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",
@@ -47,15 +52,26 @@ WANTED_BYTES = 1_200
 def main(names: list[str]) -> None:
     jars = kafka_jars()
     release = next(found[1] for jar in jars if (found := re.search(r"kafka-clients-([\d.]+)\.jar", jar)))
+    of_the_broker: list[Exchange] = []
     for name in names or CLIENTS:
         with tempfile.TemporaryDirectory() as directory, RecordingProxy() as proxy:
             kafka = ApacheKafka(Path(directory) / "kafka", jars, advertised_port=proxy.port, properties=BROKER)
             with kafka:
                 proxy.forward_to("127.0.0.1", kafka.port)
                 lead(name, f"127.0.0.1:{proxy.port}")
-            chosen = choose(proxy.connections)
-        write(name, f"{name} {version(name)}", f"Apache Kafka {release}", chosen)
-        print(f"{name}: {len(chosen)} exchanges, {len({exchange.key for exchange in chosen})} APIs")
+            recorded = [exchange for connection in proxy.connections for exchange in exchanges(connection)]
+        own = [exchange for exchange in recorded if exchange.client_id.startswith(CLIENT_IDS[name])]
+        of_the_broker += [exchange for exchange in recorded if exchange not in own]
+        keep(name, f"{name} {version(name)}", release, own)
+    if not names:
+        keep(KAFKA, f"Apache Kafka {release}", release, of_the_broker)
+
+
+def keep(name: str, client: str, release: str, recorded: list[Exchange]) -> None:
+    """Write the best exchanges into the client's file."""
+    chosen = choose(recorded)
+    write(name, client, f"Apache Kafka {release}", chosen)
+    print(f"{name}: {len(chosen)} exchanges, {len({exchange.key for exchange in chosen})} APIs")
 
 
 def lead(name: str, servers: str) -> None:
@@ -70,12 +86,11 @@ def lead(name: str, servers: str) -> None:
                 print(f"  {name}, {title}: {type(error).__name__}: {error}")
 
 
-def choose(connections: list[Connection]) -> list[Exchange]:
+def choose(recorded: list[Exchange]) -> list[Exchange]:
     """One exchange for each API and version."""
     found: dict[tuple[ApiKey, int], list[Exchange]] = {}
-    for connection in connections:
-        for exchange in exchanges(connection):
-            found.setdefault((exchange.key, exchange.version), []).append(exchange)
+    for exchange in recorded:
+        found.setdefault((exchange.key, exchange.version), []).append(exchange)
     return [best(found[which]) for which in sorted(found)]
 
 

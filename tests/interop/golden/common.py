@@ -13,6 +13,7 @@ Step = tuple[str, Callable[[], object]]
 TOPIC, GROUP = "golden", "golden-group"
 RECORDS = (Sent(b"value", key=b"key", headers=(("header", b"x"),), partition=0), Sent(None, key=b"k", partition=1))
 WAIT_S = 15
+HEARTBEATS_S = 4
 
 
 def common_steps(client: Client) -> Iterator[Step]:
@@ -43,6 +44,7 @@ def be_a_member(client: Client) -> None:
         wait_until(lambda: len(member.received()) >= 2, "the member receives")
         member.commit(wait=True)
         member.commit(wait=False)
+        time.sleep(HEARTBEATS_S)
         assert client.group_members(GROUP) == 1
     finally:
         member.close()

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from blumfeld.protocol.frame import decode_request_header
 from blumfeld.protocol.keys import ApiKey
 
 FOLDER = Path(__file__).parent
@@ -22,6 +23,10 @@ class Exchange(NamedTuple):
     version: int
     request: bytes
     response: bytes
+
+    @property
+    def client_id(self) -> str:
+        return decode_request_header(self.request)[0].client_id or ""
 
     @property
     def size(self) -> int:
