@@ -90,6 +90,11 @@ class ControllerChannel:
         """Set by the lifecycle when the broker has registered."""
         self._producer_ids = ProducerIds(self._allocate_producer_ids)
 
+    @property
+    def leader_id(self) -> int | None:
+        """The node whose controller is active, as far as this node knows."""
+        return self._quorum.leader_id
+
     async def send(self, request: Request, *, timeout_ms: float) -> Any:
         """Send a broker's own request (registration, heartbeat, AlterPartition, …) and return its answer.
 
