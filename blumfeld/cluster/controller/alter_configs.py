@@ -10,8 +10,9 @@ written even where the value stays (brokers reload what a path names, KAFKA-1413
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blumfeld.cluster.controller.config_rules import is_list, type_name
@@ -49,7 +50,8 @@ def incremental_alter_configs(
         resource = ConfigResource(wanted.resource_type, wanted.resource_name)
         error = _why_not_this_resource(resource, counts[resource])
         if not error.is_failure:
-            changes = _incremental_changes(turn, resource, wanted.configs)
+            default = partial(turn.settings.configs.default, turn.image, resource)
+            changes = incremental_changes(resource, turn.image.configs.of(resource), wanted.configs, default)
             error = changes if isinstance(changes, ApiError) else _change(turn, resource, changes, records)
         responses.append(
             IncrementalAlterConfigsResponse.Resource(
@@ -93,10 +95,13 @@ def _why_not_this_resource(resource: ConfigResource, count: int) -> ApiError:
     return NO_ERROR
 
 
-def _incremental_changes(
-    turn: Turn, resource: ConfigResource, configs: Sequence[IncrementalAlterConfigsRequest.Resource.Config]
+def incremental_changes(
+    resource: ConfigResource,
+    present: Mapping[str, str],
+    configs: Sequence[IncrementalAlterConfigsRequest.Resource.Config],
+    default: Callable[[str], str | None],
 ) -> dict[str, str | None] | ApiError:
-    present = turn.image.configs.of(resource)
+    """What the operations amount to: new values by name, None deletes. `default`: what lists grow and shrink from."""
     changes: dict[str, str | None] = {}
     for config in configs:
         name, value = config.name, config.value
@@ -113,9 +118,9 @@ def _incremental_changes(
                         f"Can't {operation.name} to key {name} because its type is not LIST.",
                     )
                 standing = present.get(name)
-                if standing is None:
-                    standing = turn.settings.configs.default(turn.image, resource, name)
-                changes[name] = _combined(operation, standing or "", value or "")
+                changes[name] = _combined(
+                    operation, (default(name) if standing is None else standing) or "", value or ""
+                )
             case unknown:
                 return ApiError(ErrorCode.INVALID_REQUEST, f"Unknown operations type {unknown}")
     return changes

@@ -30,7 +30,7 @@ from blumfeld.cluster.controller.decision import MAX_RECORDS_PER_OPERATION, Deci
 from blumfeld.cluster.controller.periodic import Periodic, PeriodicDecider
 from blumfeld.cluster.controller.refusals import refusal
 from blumfeld.cluster.controller.sessions import BrokerSessions
-from blumfeld.cluster.controller.table import decider
+from blumfeld.cluster.controller.table import SERVED, Answers, decider
 from blumfeld.cluster.controller.watch import BrokerWatch
 from blumfeld.cluster.image.delta import MetadataDelta
 from blumfeld.cluster.image.image import MetadataImage
@@ -61,6 +61,8 @@ class Quorum(Protocol):
     def append(self, records: Sequence[bytes], epoch: int) -> int: ...
 
     def resign(self, epoch: int) -> None: ...
+
+    def handle(self, request: Request) -> Awaitable[Response]: ...
 
     @property
     def high_watermark(self) -> int: ...
@@ -138,8 +140,11 @@ class QuorumController:
     def handle(self, request: Request, context: ControllerContext) -> Awaitable[Any]:
         """Answer a controller request once its records are committed. Refusals, NOT_CONTROLLER too, are error codes."""
         term = self._term
-        decide = decider(ApiKey(type(request).KEY))
-        assert decide is not None, f"{type(request).__name__} is no request to the controller"
+        key = ApiKey(type(request).KEY)
+        decide = decider(key)
+        if decide is None:
+            assert SERVED[key].answers is Answers.RAFT, f"{type(request).__name__} is no request to the controller"
+            return self._quorum.handle(request)
         if term is None:
             return _done(refusal(request, ErrorCode.NOT_CONTROLLER))
         if context.connection_id >= 0 and isinstance(request, BrokerHeartbeatRequest):
