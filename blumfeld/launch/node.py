@@ -18,9 +18,10 @@ from blumfeld.broker.context import Broker
 from blumfeld.broker.controller_apis import ControllerNode, controller_table
 from blumfeld.broker.dispatch import Dispatcher
 from blumfeld.broker.listener import Listener
+from blumfeld.broker.published import publish
 from blumfeld.broker.sessions import FetchSessions
 from blumfeld.broker.table import SERVED
-from blumfeld.cluster.controller.registration import controller_registration
+from blumfeld.cluster.controller.registration import ControllerRegistrar, controller_registration
 from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerSettings
 from blumfeld.cluster.controller.shell import QuorumController
 from blumfeld.cluster.controller_channel import ControllerChannel
@@ -98,12 +99,19 @@ class Node:
         self._controller = self._compose_controller()
         self._channel = ControllerChannel(env, self.node_id, self._raft, self._controller)
         self._compose_broker()
+        at_the_end: list[Callable[[], Awaitable[object]]] = [self._snapshots.stop, self._controller.stop]
+        if self._registration is not None:
+            registrar = ControllerRegistrar(
+                self._channel, self._registration, is_active=lambda: self._controller.is_active
+            )
+            self._loader.publish_to(registrar)
+            at_the_end.append(registrar.stop)
         for listener in (self._loader, self._controller, self._snapshots):
             self._raft.register(listener)
         await self._listen_for_controllers()
         self._undo.append(self._raft.stop)
         await self._raft.start()
-        self._undo += [self._snapshots.stop, self._controller.stop]
+        self._undo += at_the_end
         await self._listen_for_clients()
         self._undo.append(self._lifecycle.stop)
         self._lifecycle.start()
@@ -118,10 +126,10 @@ class Node:
 
     def _compose_controller(self) -> QuorumController:
         config = self._config
-        registration = None
+        self._registration = None
         endpoints = parse_listeners(config).controller
         if endpoints:
-            registration = controller_registration(
+            self._registration = controller_registration(
                 self.node_id,
                 self._env.entropy.uuid(),
                 [RegisteredEndpoint(e.name, e.host, e.port, e.security_protocol_id) for e in endpoints],
@@ -131,7 +139,7 @@ class Node:
             config, node_id=self.node_id, cluster_id=self.cluster_id, voter_ids=[n.id for n in self._plan.nodes]
         )
         return QuorumController(
-            self._env, settings, self._raft, self._loader, registration=registration, on_fault=self._on_fault
+            self._env, settings, self._raft, self._loader, registration=self._registration, on_fault=self._on_fault
         )
 
     def _compose_broker(self) -> None:
@@ -182,6 +190,7 @@ class Node:
         self._broker.image = image
         self._data_plane.replicas.apply(delta, image)
         self._groups.apply(delta, image)
+        publish(self._broker, image)
         self._lifecycle.metadata_applied(image.offset)
 
     async def _listen_for_controllers(self) -> None:
