@@ -20,4 +20,4 @@ class AllocateProducerIdsResponse(Response, key=ApiKey.ALLOCATE_PRODUCER_IDS, ve
     throttle_time_ms: Int32 = 0
     error_code: Int16
     producer_id_start: Int64
-    producer_id_len: Int32
+    producer_id_len: Int32  # how many

@@ -17,7 +17,7 @@ class AlterConfigsRequest(Request, key=ApiKey.ALTER_CONFIGS, versions="0-2", fle
     validate_only: Bool
 
     class Resource(Struct):
-        resource_type: Int8
+        resource_type: Int8  # 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group
         resource_name: String
         configs: Array[Config]
 

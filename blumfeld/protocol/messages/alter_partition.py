@@ -26,7 +26,7 @@ class AlterPartitionRequest(Request, key=ApiKey.ALTER_PARTITION, versions="2-3",
             leader_epoch: Int32
             new_isr: Array[Int32] = field(versions="2", default=[])
             new_isr_with_epochs: Array[BrokerState] = field(versions="3+", default=[])
-            leader_recovery_state: Int8 = 0
+            leader_recovery_state: Int8 = 0  # 1: recovering after an unclean election
             partition_epoch: Int32
 
             class BrokerState(Struct):

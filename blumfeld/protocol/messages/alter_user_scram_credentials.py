@@ -15,7 +15,7 @@ class AlterUserScramCredentialsRequest(Request, key=ApiKey.ALTER_USER_SCRAM_CRED
 
     class Deletion(Struct):
         name: String
-        mechanism: Int8
+        mechanism: Int8  # 1 SCRAM-SHA-256, 2 SCRAM-SHA-512
 
     class Upsertion(Struct):
         name: String

@@ -32,7 +32,7 @@ class ConsumerGroupDescribeResponse(Response, key=ApiKey.CONSUMER_GROUP_DESCRIBE
         assignment_epoch: Int32
         assignor_name: String
         members: Array[Member]
-        authorized_operations: Int32 = -(2**31)
+        authorized_operations: Int32 = -(2**31)  # nobody asked
 
         class Member(Struct):
             member_id: String
@@ -45,7 +45,7 @@ class ConsumerGroupDescribeResponse(Response, key=ApiKey.CONSUMER_GROUP_DESCRIBE
             subscribed_topic_regex: String | None = None
             assignment: Assignment
             target_assignment: Assignment
-            member_type: Int8 = field(versions="1+", default=-1, ignorable=True)
+            member_type: Int8 = field(versions="1+", default=-1, ignorable=True)  # 0 classic, 1 consumer
 
             class Assignment(Struct):
                 topic_partitions: Array[TopicPartitions]

@@ -16,13 +16,13 @@ class CreateAclsRequest(Request, key=ApiKey.CREATE_ACLS, versions="1-3", flexibl
     creations: Array[Creation]
 
     class Creation(Struct):
-        resource_type: Int8
+        resource_type: Int8  # 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user
         resource_name: String
-        resource_pattern_type: Int8 = 3
+        resource_pattern_type: Int8 = 3  # 3 literal, 4 prefixed
         principal: String
         host: String
         operation: Int8
-        permission_type: Int8
+        permission_type: Int8  # 2 deny, 3 allow
 
 
 class CreateAclsResponse(Response, key=ApiKey.CREATE_ACLS, versions="1-3", flexible="2+"):

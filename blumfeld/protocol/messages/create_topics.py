@@ -58,5 +58,5 @@ class CreateTopicsResponse(Response, key=ApiKey.CREATE_TOPICS, versions="2-7", f
             name: String
             value: String | None
             read_only: Bool
-            config_source: Int8 = -1
+            config_source: Int8 = -1  # as in DescribeConfigs
             is_sensitive: Bool

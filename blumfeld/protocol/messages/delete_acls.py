@@ -16,9 +16,9 @@ class DeleteAclsRequest(Request, key=ApiKey.DELETE_ACLS, versions="1-3", flexibl
     filters: Array[Filter]
 
     class Filter(Struct):
-        resource_type_filter: Int8
+        resource_type_filter: Int8  # 1 any, 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user
         resource_name_filter: String | None
-        pattern_type_filter: Int8 = 3
+        pattern_type_filter: Int8 = 3  # 1 any, 2 match, 3 literal, 4 prefixed
         principal_filter: String | None
         host_filter: String | None
         operation: Int8

@@ -34,5 +34,5 @@ class DeleteRecordsResponse(Response, key=ApiKey.DELETE_RECORDS, versions="0-2",
 
         class Partition(Struct):
             partition_index: Int32
-            low_watermark: Int64
+            low_watermark: Int64  # of all replicas
             error_code: Int16

@@ -13,13 +13,13 @@ class DescribeAclsRequest(Request, key=ApiKey.DESCRIBE_ACLS, versions="1-3", fle
     Versions: 1 pattern types (KIP-290); 3 user resources (KIP-373).
     """
 
-    resource_type_filter: Int8
+    resource_type_filter: Int8  # 1 any, 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user
     resource_name_filter: String | None
-    pattern_type_filter: Int8 = 3
+    pattern_type_filter: Int8 = 3  # 1 any, 2 match, 3 literal, 4 prefixed
     principal_filter: String | None
     host_filter: String | None
     operation: Int8
-    permission_type: Int8
+    permission_type: Int8  # 1 any, 2 deny, 3 allow
 
 
 class DescribeAclsResponse(Response, key=ApiKey.DESCRIBE_ACLS, versions="1-3", flexible="2+"):

@@ -31,7 +31,7 @@ class DescribeClusterResponse(Response, key=ApiKey.DESCRIBE_CLUSTER, versions="0
     cluster_id: String
     controller_id: Int32 = -1
     brokers: Array[Broker]
-    cluster_authorized_operations: Int32 = -(2**31)
+    cluster_authorized_operations: Int32 = -(2**31)  # nobody asked
 
     class Broker(Struct):
         broker_id: Int32

@@ -18,7 +18,7 @@ class DescribeConfigsRequest(Request, key=ApiKey.DESCRIBE_CONFIGS, versions="1-4
     include_documentation: Bool = field(versions="3+", default=False)
 
     class Resource(Struct):
-        resource_type: Int8
+        resource_type: Int8  # 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group
         resource_name: String
         configuration_keys: Array[String] | None
 
@@ -43,10 +43,14 @@ class DescribeConfigsResponse(Response, key=ApiKey.DESCRIBE_CONFIGS, versions="1
             name: String
             value: String | None
             read_only: Bool
-            config_source: Int8 = -1
+            config_source: Int8 = (
+                -1
+            )  # 1 topic, 2 broker, 3 all brokers, 4 static, 5 default, 6 logger, 7 client metrics, 8 group
             is_sensitive: Bool
             synonyms: Array[Synonym]
-            config_type: Int8 = field(versions="3+", default=0, ignorable=True)
+            config_type: Int8 = field(
+                versions="3+", default=0, ignorable=True
+            )  # 1 bool, 2 string, 3 int, 4 short, 5 long, 6 double, 7 list, 8 class, 9 password
             documentation: String | None = field(versions="3+", default="", ignorable=True)
 
             class Synonym(Struct):

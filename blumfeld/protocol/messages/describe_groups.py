@@ -37,7 +37,7 @@ class DescribeGroupsResponse(Response, key=ApiKey.DESCRIBE_GROUPS, versions="0-6
         protocol_type: String
         protocol_data: String
         members: Array[Member]
-        authorized_operations: Int32 = field(versions="3+", default=-(2**31))
+        authorized_operations: Int32 = field(versions="3+", default=-(2**31))  # nobody asked
 
         class Member(Struct):
             member_id: String

@@ -35,7 +35,7 @@ class DescribeTopicPartitionsResponse(Response, key=ApiKey.DESCRIBE_TOPIC_PARTIT
         topic_id: Uuid
         is_internal: Bool = False
         partitions: Array[Partition]
-        topic_authorized_operations: Int32 = -(2**31)
+        topic_authorized_operations: Int32 = -(2**31)  # nobody asked
 
         class Partition(Struct):
             error_code: Int16

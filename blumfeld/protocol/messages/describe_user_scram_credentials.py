@@ -35,5 +35,5 @@ class DescribeUserScramCredentialsResponse(
         credential_infos: Array[CredentialInfo]
 
         class CredentialInfo(Struct):
-            mechanism: Int8
+            mechanism: Int8  # 1 SCRAM-SHA-256, 2 SCRAM-SHA-512
             iterations: Int32

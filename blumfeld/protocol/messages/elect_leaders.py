@@ -13,7 +13,7 @@ class ElectLeadersRequest(Request, key=ApiKey.ELECT_LEADERS, versions="0-2", fle
     Versions: 1 unclean elections too (KIP-460).
     """
 
-    election_type: Int8 = field(versions="1+", default=0)
+    election_type: Int8 = field(versions="1+", default=0)  # 0 preferred, 1 unclean
     topic_partitions: Array[TopicPartitions] | None
     timeout_ms: Int32 = 60000
 

@@ -17,7 +17,7 @@ class EndTxnRequest(Request, key=ApiKey.END_TXN, versions="0-5", flexible="3+"):
     transactional_id: String
     producer_id: Int64
     producer_epoch: Int16
-    committed: Bool
+    committed: Bool  # else aborted
 
 
 class EndTxnResponse(Response, key=ApiKey.END_TXN, versions="0-5", flexible="3+"):

@@ -11,7 +11,7 @@ class EnvelopeRequest(Request, key=ApiKey.ENVELOPE, versions="0", flexible="0+")
     """A whole request with its header, the client's principal and its address."""
 
     request_data: Bytes
-    request_principal: Bytes | None
+    request_principal: Bytes | None  # versioned DefaultPrincipalData
     client_host_address: Bytes
 
 

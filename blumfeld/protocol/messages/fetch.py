@@ -28,9 +28,9 @@ class FetchRequest(Request, key=ApiKey.FETCH, versions="4-18", flexible="12+"):
     max_wait_ms: Int32
     min_bytes: Int32
     max_bytes: Int32 = 0x7FFFFFFF
-    isolation_level: Int8 = 0
+    isolation_level: Int8 = 0  # 0 read uncommitted, 1 read committed
     session_id: Int32 = field(versions="7+", default=0, ignorable=True)
-    session_epoch: Int32 = field(versions="7+", default=-1, ignorable=True)
+    session_epoch: Int32 = field(versions="7+", default=-1, ignorable=True)  # -1 no session, 0 a new one
     topics: Array[Topic]
     forgotten_topics_data: Array[ForgottenTopic] = field(versions="7+", default=[])
     rack_id: String = field(versions="11+", default="", ignorable=True)

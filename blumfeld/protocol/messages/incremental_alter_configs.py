@@ -14,7 +14,7 @@ class IncrementalAlterConfigsRequest(Request, key=ApiKey.INCREMENTAL_ALTER_CONFI
     validate_only: Bool
 
     class Resource(Struct):
-        resource_type: Int8
+        resource_type: Int8  # 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group
         resource_name: String
         configs: Array[Config]
 

@@ -13,10 +13,10 @@ class InitProducerIdRequest(Request, key=ApiKey.INIT_PRODUCER_ID, versions="0-6"
     Its predecessors are fenced.
 
     Versions: 3 keep the id and bump its epoch after an error (KIP-360); 4 PRODUCER_FENCED (KIP-588); 5
-    TRANSACTION_ABORTABLE (KIP-890); 6 two-phase commit (KIP-939).
+    TRANSACTION_ABORTABLE (KIP-890); 6 two-phase commit (KIP-939), which Kafka 4.4 still holds to be unstable.
     """
 
-    transactional_id: String | None
+    transactional_id: String | None  # null: idempotent alone
     transaction_timeout_ms: Int32
     producer_id: Int64 = field(versions="3+", default=-1)
     producer_epoch: Int16 = field(versions="3+", default=-1)

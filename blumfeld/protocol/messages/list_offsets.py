@@ -18,8 +18,8 @@ class ListOffsetsRequest(Request, key=ApiKey.LIST_OFFSETS, versions="1-11", flex
     lookups (KIP-1075).
     """
 
-    replica_id: Int32
-    isolation_level: Int8 = field(versions="2+", default=0)
+    replica_id: Int32  # -1: a consumer
+    isolation_level: Int8 = field(versions="2+", default=0)  # 0 read uncommitted, 1 read committed
     topics: Array[Topic]
     timeout_ms: Int32 = field(versions="10+", default=0, ignorable=True)
 

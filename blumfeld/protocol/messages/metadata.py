@@ -52,7 +52,7 @@ class MetadataResponse(Response, key=ApiKey.METADATA, versions="0-13", flexible=
         topic_id: Uuid = field(versions="10+", default=ZERO_UUID, ignorable=True)
         is_internal: Bool = field(versions="1+", default=False, ignorable=True)
         partitions: Array[Partition]
-        topic_authorized_operations: Int32 = field(versions="8+", default=-(2**31))
+        topic_authorized_operations: Int32 = field(versions="8+", default=-(2**31))  # nobody asked
 
         class Partition(Struct):
             error_code: Int16

@@ -144,7 +144,7 @@ class PartitionRecord(Record, key=3, versions="0-2", flexible="0+"):
     removing_replicas: Array[Int32]
     adding_replicas: Array[Int32]
     leader: Int32 = -1
-    leader_recovery_state: Int8 = field(tag=0, default=0)
+    leader_recovery_state: Int8 = field(tag=0, default=0)  # 1: recovering after an unclean election
     leader_epoch: Int32 = -1
     partition_epoch: Int32 = -1
     directories: Array[Uuid] = field(versions="1+", default=[])
@@ -163,11 +163,11 @@ class PartitionChangeRecord(Record, key=5, versions="0-2", flexible="0+"):
     partition_id: Int32 = -1
     topic_id: Uuid
     isr: Array[Int32] | None = field(tag=0, default=None)
-    leader: Int32 = field(tag=1, default=-2)
+    leader: Int32 = field(tag=1, default=-2)  # -1 nobody, -2 as it was
     replicas: Array[Int32] | None = field(tag=2, default=None)
     removing_replicas: Array[Int32] | None = field(tag=3, default=None)
     adding_replicas: Array[Int32] | None = field(tag=4, default=None)
-    leader_recovery_state: Int8 = field(tag=5, default=-1)
+    leader_recovery_state: Int8 = field(tag=5, default=-1)  # -1 as it was
     directories: Array[Uuid] | None = field(versions="1+", tag=8, default=None)
     eligible_leader_replicas: Array[Int32] | None = field(versions="2+", tag=6, default=None)
     last_known_elr: Array[Int32] | None = field(versions="2+", tag=7, default=None)
@@ -258,7 +258,7 @@ class ClientQuotaRecord(Record, key=14, versions="0", flexible="0+"):
 
 
 class UserScramCredentialRecord(Record, key=11, versions="0", flexible="0+"):
-    """A user's SCRAM credential (KIP-900)."""
+    """A user's SCRAM credential (KIP-554)."""
 
     name: String
     mechanism: Int8
@@ -269,7 +269,7 @@ class UserScramCredentialRecord(Record, key=11, versions="0", flexible="0+"):
 
 
 class RemoveUserScramCredentialRecord(Record, key=22, versions="0", flexible="0+"):
-    """A user's SCRAM credential goes (KIP-900)."""
+    """A user's SCRAM credential goes (KIP-554)."""
 
     name: String
     mechanism: Int8
@@ -295,7 +295,7 @@ class RemoveAccessControlEntryRecord(Record, key=19, versions="0", flexible="0+"
 
 
 class DelegationTokenRecord(Record, key=10, versions="0", flexible="0+"):
-    """A delegation token (KIP-900)."""
+    """A delegation token (KIP-48)."""
 
     owner: String
     requester: String
@@ -307,7 +307,7 @@ class DelegationTokenRecord(Record, key=10, versions="0", flexible="0+"):
 
 
 class RemoveDelegationTokenRecord(Record, key=26, versions="0", flexible="0+"):
-    """A delegation token goes (KIP-900)."""
+    """A delegation token goes (KIP-48)."""
 
     token_id: String
 

@@ -193,7 +193,7 @@ class ConsumerGroupCurrentMemberAssignmentValue(Record, key=8, versions="0", fle
 
     member_epoch: Int32
     previous_member_epoch: Int32
-    state: Int8
+    state: Int8  # 0 stable, 1 has to revoke, 2 waits for others to release
     assigned_partitions: Array[TopicPartitions]
     partitions_pending_revocation: Array[TopicPartitions]
 

@@ -55,7 +55,7 @@ class ProduceResponse(Response, key=ApiKey.PRODUCE, versions="3-13", flexible="9
             index: Int32
             error_code: Int16
             base_offset: Int64
-            log_append_time_ms: Int64 = -1
+            log_append_time_ms: Int64 = -1  # -1 where records keep the time of their creation
             log_start_offset: Int64 = field(versions="5+", default=-1, ignorable=True)
             record_errors: Array[RecordError] = field(versions="8+", default=[], ignorable=True)
             error_message: String | None = field(versions="8+", default=None, ignorable=True)

@@ -28,7 +28,7 @@ class TransactionLogValue(Record, key=0, versions="0-1", flexible="1+"):
     producer_epoch: Int16
     next_producer_epoch: Int16 = field(versions="1+", tag=3, default=-1)
     transaction_timeout_ms: Int32
-    transaction_status: Int8
+    transaction_status: Int8  # 0 Empty, 1 Ongoing, 2/3 PrepareCommit/Abort, 4/5 CompleteCommit/Abort, 6 Dead, 7 fence
     transaction_partitions: Array[TransactionPartition] | None
     transaction_last_update_timestamp_ms: Int64
     transaction_start_timestamp_ms: Int64

@@ -18,7 +18,7 @@ class WriteTxnMarkersRequest(Request, key=ApiKey.WRITE_TXN_MARKERS, versions="1-
     class Marker(Struct):
         producer_id: Int64
         producer_epoch: Int16
-        transaction_result: Bool
+        transaction_result: Bool  # committed, else aborted
         topics: Array[Topic]
         coordinator_epoch: Int32
         transaction_version: Int8 = field(versions="2+", default=0, ignorable=True)
