@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blumfeld.cluster.partition import Signal
+from blumfeld.cluster.watching import Signal
 from blumfeld.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:

@@ -90,11 +90,11 @@ class IsrQueue:
     def _heed(self, proposal: IsrProposal, answer: AlterPartitionResponse.Topic.Partition, now: float) -> bool:
         if answer.error_code != ErrorCode.NONE:
             return self._refused(proposal, ErrorCode(answer.error_code))
-        return proposal.partition.isr_answered(proposal, answer, now) is Answered.COMMITTED
+        return proposal.partition.leadership.answered(proposal, answer, now) is Answered.COMMITTED
 
     def _refused(self, proposal: IsrProposal, error: ErrorCode) -> bool:
         """Whether the partition changed: the proposal was rolled back."""
-        outcome = proposal.partition.isr_refused(proposal, error)
+        outcome = proposal.partition.leadership.refused(proposal, error)
         if outcome is Answered.RETRY:
             self._waiting[proposal] = None
         return outcome is Answered.ROLLED_BACK

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.configs import ConfigResourceType
 from blumfeld.cluster.image.image import EMPTY_IMAGE
-from blumfeld.cluster.partition import NO_LEADER, Partition, PartitionWatcher, Signal
+from blumfeld.cluster.partition import NO_LEADER, Partition
+from blumfeld.cluster.watching import PartitionWatcher, Signal
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.errors import StorageError
 
@@ -40,6 +41,7 @@ __all__ = ["Followed", "LeadershipListener", "PartitionWatcher", "ReplicaManager
 _log = logging.getLogger(__name__)
 _NO_PARTITIONS: Final[Mapping[int, Partition]] = {}
 MIN_INSYNC_REPLICAS: Final = "min.insync.replicas"
+METADATA_TOPIC: Final = "__cluster_metadata"
 
 
 class LeadershipListener(Protocol):
@@ -156,18 +158,18 @@ class ReplicaManager:
             log.high_watermark != told.high_watermark
             or log.last_stable_offset != told.stable
             or log.log_start_offset != told.start
-            or partition.follower_starts != told.follower_starts
+            or partition.leadership.follower_starts != told.follower_starts
             or isr.maximal is not told.isr
         )
-        led = partition.leader_epoch != told.leader_epoch or partition.role is not told.role
+        office = (partition.role, partition.leader_epoch)
+        led = office != told.led
         told.end = log.log_end_offset
         told.high_watermark = log.high_watermark
         told.stable = log.last_stable_offset
         told.start = log.log_start_offset
-        told.follower_starts = partition.follower_starts
+        told.follower_starts = partition.leadership.follower_starts
         told.isr = isr.maximal
-        told.leader_epoch = partition.leader_epoch
-        told.role = partition.role
+        told.led = office
         if isr.proposal is not told.proposal:
             told.proposal = isr.proposal
             if isr.proposal is not None:
@@ -204,7 +206,7 @@ class ReplicaManager:
         now = self._clock.monotonic()
         for partition in self.all():
             if partition.is_leader:
-                partition.shrink_isr(now)
+                partition.leadership.shrink(now)
                 self.settle(partition)
 
     @property
@@ -238,7 +240,9 @@ class ReplicaManager:
     def remove_strays(self) -> int:
         """Delete logs that metadata does not place here. Call it only with metadata that is caught up."""
         strays = [
-            log for log in self.logs.logs() if log.topic_id is None or self.find(log.topic_id, log.partition) is None
+            log
+            for log in self.logs.logs()
+            if log.topic != METADATA_TOPIC and (log.topic_id is None or self.find(log.topic_id, log.partition) is None)
         ]
         for log in strays:
             _log.info("deleting the log of %s: metadata places no such replica here", log.topic_partition)
@@ -248,8 +252,10 @@ class ReplicaManager:
     def reconfigured(self, config: Config) -> None:
         """The broker's own options changed: give the new defaults to all topics."""
         self._config = config
+        overrides = self.image.configs.of_topic
+        self.logs.update_config(config, overrides)
         for topic in self._by_name:
-            self._reconfigure(topic)
+            self._set_min_in_sync(topic, overrides(topic))
 
     def _reconsider(self, broker_ids: Iterable[int]) -> None:
         """Brokers that are fit again may join ISRs of partitions that they have fetched already."""
@@ -259,7 +265,7 @@ class ReplicaManager:
         now = self._clock.monotonic()
         for partition in self.all():
             if partition.is_leader and not active.isdisjoint(partition.followers):
-                partition.reconsider(now)
+                partition.leadership.reconsider(now)
                 self.settle(partition)
 
     def _apply_partition(
@@ -343,14 +349,16 @@ class ReplicaManager:
         self.logs.delete(partition.topic, index)
 
     def _reconfigure(self, topic: str) -> None:
-        partitions = self._by_name.get(topic)
-        if not partitions:
+        if topic not in self._by_name:
             return
         overrides = self.image.configs.of_topic(topic)
         self.logs.update_topic_config(topic, overrides)
+        self._set_min_in_sync(topic, overrides)
+
+    def _set_min_in_sync(self, topic: str, overrides: Mapping[str, str]) -> None:
         min_in_sync = self._min_in_sync(overrides)
         now = self._clock.monotonic()
-        for partition in partitions.values():
+        for partition in self.partitions_of(topic).values():
             partition.set_min_in_sync(min_in_sync, now)
             self.settle(partition)
 

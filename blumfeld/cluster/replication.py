@@ -219,8 +219,7 @@ class Replication:
             return False
         diverging = data.diverging_epoch
         if diverging.end_offset >= 0:
-            self._diverged(partition, diverging.epoch, diverging.end_offset)
-            return True
+            return self._diverged(partition, diverging.epoch, diverging.end_offset, now)
         before = partition.log_end_offset
         result = partition.append_as_follower(
             data.records or b"", leader_high_watermark=data.high_watermark, leader_log_start=data.log_start_offset
@@ -234,16 +233,23 @@ class Replication:
             self._session.add(partition)
         return True
 
-    def _diverged(self, partition: Partition, epoch: int, end_offset: int) -> None:
+    def _diverged(self, partition: Partition, epoch: int, end_offset: int, now: float) -> bool:
         """The leader's history of `epoch` ends at `end_offset`: keep what both have."""
         ours = partition.log.end_offset_for_epoch(epoch)
         keep = min(end_offset, partition.log_end_offset)
-        if 0 <= ours[0] < epoch or ours[0] == epoch:
+        if ours[0] >= 0:
             keep = min(keep, ours[1])
         _log.info("truncating %r to %d: the leader's epoch %d ends at %d", partition, keep, epoch, end_offset)
-        partition.truncate_to(keep)
+        return self._begin_again(partition, partition.truncate_to(keep), now)
+
+    def _begin_again(self, partition: Partition, mended: bool, now: float) -> bool:
+        """The log was cut: nothing that was asked before may be appended."""
         self._states[partition].since = self._session.number
-        self._session.add(partition)
+        if mended:
+            self._session.add(partition)
+        else:
+            self._delay(partition, now)
+        return mended
 
     def _heed(self, partition: Partition, error: ErrorCode, now: float) -> None:
         if error is ErrorCode.OFFSET_OUT_OF_RANGE:
@@ -278,16 +284,12 @@ class Replication:
             _log.warning(
                 "truncating %r to %d, the leader's end: an unclean election lost the rest", partition, leader_end
             )
-            partition.truncate_to(leader_end)
-        elif leader_start > end:
+            return self._begin_again(partition, partition.truncate_to(leader_end), now)
+        if leader_start > end:
             _log.warning("dropping %r: the leader's log starts at %d", partition, leader_start)
-            partition.start_over_at(leader_start)
-        else:  # it was not the range: our epochs are unknown there, say
-            self._delay(partition, now)
-            return False
-        self._states[partition].since = self._session.number
-        self._session.add(partition)
-        return True
+            return self._begin_again(partition, partition.start_over_at(leader_start), now)
+        self._delay(partition, now)  # it was not the range: our epochs are unknown there, say
+        return False
 
     def not_located(self, partition: Partition, now: float) -> None:
         """The leader did not say: ask again later."""

@@ -169,7 +169,7 @@ def test_a_follower_must_have_reached_the_start_of_this_leader_epoch(world: Worl
     world[2].fetch(world[1], times=2)
     world.elect(2, [1, 2])
     new_leader = world[2].partition()
-    assert (new_leader.high_watermark, new_leader.leader_epoch_start) == (0, 1)
+    assert (new_leader.high_watermark, new_leader.leadership.epoch_start) == (0, 1)
     world[3].fetch(world[2])  # asks from 0: at the high watermark, but not at the epoch's start
     assert world[2].proposals == []
     world[3].fetch(world[2])
@@ -373,7 +373,7 @@ def test_an_answer_to_a_proposal_of_another_time_is_not_heeded(world: World) -> 
         partition_index=0, error_code=0, leader_id=1, leader_epoch=1, isr=[1, 2], partition_epoch=9
     )
     partition = world[1].partition()
-    partition.isr_answered(proposal, answer, 0.0)
+    partition.leadership.answered(proposal, answer, 0.0)
     assert partition.partition_epoch == 2
 
 
@@ -401,7 +401,7 @@ def test_deleting_records_raises_the_start_up_to_the_high_watermark(world: World
     assert partition.delete_records(3) == (ErrorCode.OFFSET_OUT_OF_RANGE, 3)
     assert partition.delete_records(-2) == (ErrorCode.OFFSET_OUT_OF_RANGE, -1)
     assert partition.delete_records(1) == (ErrorCode.NONE, 1)
-    assert partition.low_watermark == 1
+    assert partition.leadership.low_watermark == 1
     assert partition.delete_records(-1) == (ErrorCode.NONE, 2)
     assert partition.log_start_offset == 2
 
@@ -412,7 +412,7 @@ def test_the_low_watermark_waits_for_live_replicas(world: World) -> None:
     world.replicate()
     world[1].partition().delete_records(1)
     world[1].replicas.settle(world[1].partition())
-    assert world[1].partition().low_watermark == 0
+    assert world[1].partition().leadership.low_watermark == 0
     world.replicate(rounds=2)
     assert world[2].partition().log_start_offset == 1
-    assert world[1].partition().low_watermark == 1
+    assert world[1].partition().leadership.low_watermark == 1

@@ -18,10 +18,11 @@ from blumfeld.cluster.image.delta import MetadataDelta
 from blumfeld.cluster.image.image import EMPTY_IMAGE, MetadataImage
 from blumfeld.cluster.isr import IsrProposal
 from blumfeld.cluster.isr_changes import IsrQueue
-from blumfeld.cluster.partition import Partition, Signal
+from blumfeld.cluster.partition import Partition
 from blumfeld.cluster.replicas import ReplicaManager
 from blumfeld.cluster.replication import FetchOptions, Replication
 from blumfeld.cluster.waiting import Purgatory
+from blumfeld.cluster.watching import Signal
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Disk

@@ -55,7 +55,7 @@ def _delete(
     if answer.error_code != ErrorCode.NONE:
         return
     broker.replicas.settle(partition)
-    answer.low_watermark = partition.low_watermark
+    answer.low_watermark = partition.leadership.low_watermark
     if answer.low_watermark < wanted:
         waiting.append((partition, wanted, answer))
 
@@ -66,7 +66,7 @@ def _wait(
     def attempt(key: Hashable) -> _Response | None:
         for entry in waiting[:]:
             partition, wanted, answer = entry
-            answer.low_watermark = partition.low_watermark
+            answer.low_watermark = partition.leadership.low_watermark
             if not partition.is_leader:
                 answer.error_code, answer.low_watermark = ErrorCode.NOT_LEADER_OR_FOLLOWER, UNKNOWN
             elif answer.low_watermark < wanted:

@@ -24,7 +24,7 @@ def describe_log_dirs(broker: Broker, context: Context, request: DescribeLogDirs
     """One result per directory; with topics given, only those of their replicas that are here."""
     logs = [log for log in broker.replicas.logs.logs() if _is_wanted(request, log)]
     results = []
-    for directory in broker.replicas.logs.directories():
+    for directory in broker.replicas.logs.directories:
         if directory.offline:
             results.append(_Result(error_code=ErrorCode.KAFKA_STORAGE_ERROR, log_dir=directory.path, topics=[]))
         else:

@@ -38,6 +38,7 @@ SINCE_VERSION: Final = {
 CONSUMER: Final = -1
 DEBUGGING_CONSUMER: Final = -2
 READ_COMMITTED: Final = 1
+LEADER_EPOCH_VERSION: Final = 4
 OFFSET_NOT_AVAILABLE_VERSION: Final = 5
 
 
@@ -56,6 +57,8 @@ def list_offsets(broker: Broker, context: Context, request: ListOffsetsRequest) 
                 answer = _refused(data, broker.replicas.why_missing(topic.name, data.partition_index))
             else:
                 answer = _look_up(partition, request, data, context.api_version)
+                if context.api_version < LEADER_EPOCH_VERSION:
+                    answer.leader_epoch = -1
             answers.append(answer)
         topics.append(ListOffsetsResponse.Topic(name=topic.name, partitions=answers))
     return ListOffsetsResponse(topics=topics)
@@ -100,7 +103,7 @@ def _readable_end(partition: Partition, request: ListOffsetsRequest) -> int:
 
 def _is_behind_its_epoch(partition: Partition, request: ListOffsetsRequest) -> bool:
     """A new leader does not know yet how far its predecessor had committed (KIP-207)."""
-    return request.replica_id == CONSUMER and partition.high_watermark < partition.leader_epoch_start
+    return request.replica_id == CONSUMER and partition.high_watermark < partition.leadership.epoch_start
 
 
 def _not_available(version: int) -> ErrorCode:

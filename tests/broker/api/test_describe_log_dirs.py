@@ -35,7 +35,7 @@ def test_sizes_by_directory(world: World) -> None:
     directory = Directory(world[1].disk)
     failed = Directory(world[1].disk)
     failed.path, failed.offline = "/broken", True
-    logs.directories = lambda: [directory, failed]
+    logs.directories = [directory, failed]
     for log in world[1].logs.logs():
         log.home = cast(Any, directory)
     broker = world[1].broker
