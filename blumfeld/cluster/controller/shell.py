@@ -62,7 +62,7 @@ class Quorum(Protocol):
 
     def resign(self, epoch: int) -> None: ...
 
-    def handle(self, request: Request) -> Awaitable[Response]: ...
+    def handle(self, request: Request, api_version: int | None = None) -> Awaitable[Response]: ...
 
     @property
     def high_watermark(self) -> int: ...
@@ -144,7 +144,7 @@ class QuorumController:
         decide = decider(key)
         if decide is None:
             assert SERVED[key].answers is Answers.RAFT, f"{type(request).__name__} is no request to the controller"
-            return self._quorum.handle(request)
+            return self._quorum.handle(request, context.api_version)
         if term is None:
             return _done(refusal(request, ErrorCode.NOT_CONTROLLER))
         if context.connection_id >= 0 and isinstance(request, BrokerHeartbeatRequest):
