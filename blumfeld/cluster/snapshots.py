@@ -18,6 +18,7 @@ from blumfeld.cluster.image.versions import encode_record
 from blumfeld.cluster.raft.listener import OffsetAndEpoch
 
 if TYPE_CHECKING:
+    from blumfeld.cluster.image.image import MetadataImage
     from blumfeld.cluster.loader import MetadataLoader
     from blumfeld.cluster.raft.listener import CommittedBatch, LeaderAndEpoch, Snapshot
 
@@ -52,8 +53,9 @@ class Snapshots:
         """Begin a snapshot if one is due."""
         if not batches or self._writing is not None or self._loader.in_transaction or not self._writer.snapshot_due:
             return
-        if self._loader.image.offset == batches[-1].last_offset:
-            self._writing = asyncio.get_running_loop().create_task(self._write(batches[-1].timestamp_ms))
+        image = self._loader.image
+        if image.offset == batches[-1].last_offset:
+            self._writing = asyncio.get_running_loop().create_task(self._write(image, batches[-1].timestamp_ms))
 
     def on_load_snapshot(self, snapshot: Snapshot) -> None:
         """Nothing: it is there already."""
@@ -68,8 +70,7 @@ class Snapshots:
         if self._writing is not None:
             await self._writing
 
-    async def _write(self, timestamp_ms: int) -> None:
-        image = self._loader.image
+    async def _write(self, image: MetadataImage, timestamp_ms: int) -> None:
         version = image.features.metadata_version
         snapshot_id = OffsetAndEpoch(image.offset + 1, image.epoch)
         try:

@@ -55,7 +55,7 @@ class Quorum:
     def resign(self, epoch: int) -> None:
         self.resigned.append(epoch)
 
-    async def handle(self, request: Any) -> Any:
+    async def handle(self, request: Any, api_version: int | None = None) -> Any:
         return f"{type(request).__name__} answered by the quorum"
 
     def commit(self) -> None:
