@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from blumfeld import __version__
 from blumfeld.cluster.failures import Closed, TimedOut, UnsupportedByPeer
@@ -113,8 +113,7 @@ class Conversation(asyncio.BufferedProtocol):
     # --- the socket's side -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by name
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(Closed(f"{self._name}: the connection broke{f' ({exc})' if exc else ''}"))

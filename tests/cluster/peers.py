@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from blumfeld.env.net import Listener, RealNetwork
 from blumfeld.protocol.errors import ErrorCode
@@ -55,9 +55,8 @@ class _Connection(asyncio.Protocol):
         self._frames = FrameReader(1 << 24)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._peer.transports.append(transport)
+        self._transport = cast("asyncio.Transport", transport)
+        self._peer.transports.append(self._transport)
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):

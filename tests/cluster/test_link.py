@@ -51,6 +51,19 @@ def peer(**options: Any) -> Peer:
     )
 
 
+def test_links_work_on_uvloop_too() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def ask() -> None:
+        async with listening(peer()) as node:
+            link = Link(ENV, "127.0.0.1", node.port)
+            assert isinstance(await link.send(FETCH), FetchResponse)
+            link.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask())
+
+
 async def test_versions_are_negotiated_before_anything_is_sent() -> None:
     async with listening(peer()) as node:
         link = Link(ENV, "127.0.0.1", node.port)
