@@ -302,7 +302,6 @@ class FaultyDisk(TreeDisk[FaultyNode]):
         self._power_until: int | None = None
 
     # What tests do to it.
-    @property
     def open_handles(self) -> list[str]:
         """The paths of the files that are open."""
         return sorted(handle.path for handle in self.handles)

@@ -49,7 +49,7 @@ def _no_breath() -> None:
 class Cleaning:
     """One round over a log.
 
-    `upper`: where the round ends. `last_batches`: of each live producer, the last offset of its newest data batch (−1
+    `upper`: where the segment that is being written ends. `last_batches`: of each live producer, the last offset of its newest data batch (−1
     if it has none) and its epoch. `breathe` is called often, so that other threads get their turn.
     """
 

@@ -183,7 +183,11 @@ class Round:
 
     # In a thread.
     def _note_keys(self) -> None:
-        """Put the keys of the dirty part into the map, as far as they fit."""
+        """Put the keys of the dirty part into the map, as far as they fit.
+
+        Flushed first: what supersedes a record must not be lost after that record is gone.
+        """
+        self.log.flush(self._due.upper)
         transactions = CleanedTransactions(self._dirty_aborted)
         first_dirty = self._due.first_dirty
         ends = [segment.base_offset for segment in self._segments[1:]] + [self._due.upper]
@@ -211,6 +215,7 @@ class Round:
         A single segment of which everything is left stays as it is.
         """
         log = self.log
+        self._cleaning.upper = self._end_of(group[-1])
         cleaned = Segment(log.home, log.directory, group[0].base_offset, log.config, suffix=CLEANED)
         log.home.disk.open(cleaned.data.path, create=True).close()
         written.append(cleaned)
@@ -281,6 +286,10 @@ class Round:
                 if disk.exists(path):
                     disk.remove(path)
         written.clear()
+
+    def _end_of(self, segment: Segment) -> int:
+        index = self._segments.index(segment) + 1
+        return self._segments[index].base_offset if index < len(self._segments) else self._due.upper
 
     # By the log's owner.
     def _groups(self, end: int) -> list[list[Segment]]:

@@ -301,11 +301,11 @@ def test_a_disk_that_is_nearly_full_takes_what_fits() -> None:
 def test_open_handles_are_seen() -> None:
     disk = FaultyDisk(0)
     first, second = disk.open("b", create=True), disk.open("a", create=True)
-    assert disk.open_handles == ["a", "b"]
+    assert disk.open_handles() == ["a", "b"]
     first.close()
-    assert disk.open_handles == ["a"]
+    assert disk.open_handles() == ["a"]
     second.close()
-    assert disk.open_handles == []
+    assert disk.open_handles() == []
 
 
 def test_cached_reads_may_have_to_wait() -> None:

@@ -1,0 +1,167 @@
+"""The invariants of the simulated log.
+
+Cheap ones after every step; the whole contents after whatever changes files. Each raises `Violation`, which says what is
+wrong; the world adds the seed.
+"""
+
+from __future__ import annotations
+
+from blumfeld.protocol.batch import RecordBatch, iterate_batches
+from blumfeld.storage.log import Log
+from blumfeld.storage.producers import Producer
+from blumfeld.storage.segment import Segment
+from tests.sim.storage.model import Line, Model
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+def require(condition: bool, what: str) -> None:
+    if not condition:
+        raise Violation(what)
+
+
+def after_every_step(log: Log, model: Model) -> None:
+    """Offsets and epochs are where they should be."""
+    if log.log_end_offset != model.end:
+        raise Violation(f"the log ends at {log.log_end_offset}, not at {model.end}")
+    if log.log_start_offset != model.start:
+        raise Violation(f"the log starts at {log.log_start_offset}, not at {model.start}")
+    if not log.log_start_offset <= log.last_stable_offset <= log.high_watermark <= log.log_end_offset:
+        raise Violation(
+            f"start {log.log_start_offset}, stable {log.last_stable_offset}, high watermark {log.high_watermark}, "
+            f"end {log.log_end_offset} are out of order"
+        )
+    if log.recovery_point > log.log_end_offset:
+        raise Violation(f"recovery point {log.recovery_point} is beyond the end {log.log_end_offset}")
+    if log.segments[-1].base_offset > log.log_end_offset:
+        raise Violation(f"{log.active} begins beyond the end {log.log_end_offset}")
+
+
+def contents(log: Log, model: Model, line: Line) -> None:
+    """The files hold exactly the batches of `line` from the first segment on, but for what compaction may remove."""
+    segments = log.segments
+    superseded: set[int] | None = None
+    for index, segment in enumerate(segments):
+        end = segments[index + 1].base_offset if index + 1 < len(segments) else log.log_end_offset
+        require(segment.base_offset < end or index == len(segments) - 1, f"{segment} overlaps the one after it")
+        data = bytes(segment.data.use().read_at(0, segment.size))
+        expected = b"".join([entry.data for entry in line.between(segment.base_offset, end)])
+        if data == expected:
+            continue
+        require(segment.base_offset < model.cleaned, f"{segment} does not hold what was written")
+        if superseded is None:
+            superseded = model.superseded(line)
+        _cleaned(data, segment, end, line, superseded)
+
+
+def _cleaned(data: bytes, segment: Segment, end: int, line: Line, superseded: set[int]) -> None:
+    """A compacted segment holds of each batch a part, and all of what is not superseded."""
+    there: set[int] = set()
+    for batch in iterate_batches(data):
+        entry = line.at(batch.base_offset)
+        require(
+            entry is not None and entry.base == batch.base_offset and entry.last == batch.last_offset,
+            f"{segment} holds {batch}, which was never written",
+        )
+        assert entry is not None
+        _same_origin(batch, entry.batch)
+        require(batch.is_valid_crc(), f"the CRC of {batch} in {segment} does not fit")
+        if batch.is_control or not batch.record_count:
+            continue
+        part = list(RecordPart(batch))
+        require(set(part) <= set(RecordPart(entry.batch)), f"{batch} in {segment} holds records never written")
+        there.update(offset for offset, *_ in part)
+    for entry in line.between(segment.base_offset, end):
+        if entry.batch.is_control:
+            continue
+        for record in entry.records:
+            require(
+                record.offset in there or record.offset in superseded,
+                f"{segment} has lost offset {record.offset}, key {record.key!r}",
+            )
+
+
+class RecordPart:
+    """The records of a batch as comparable tuples."""
+
+    def __init__(self, batch: RecordBatch) -> None:
+        from blumfeld.protocol.records import read_records
+
+        self._records = [(r.offset, r.timestamp, r.key, r.value) for r in read_records(batch)]
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._records)
+
+
+def _same_origin(batch: RecordBatch, original: RecordBatch) -> None:
+    for name in ("leader_epoch", "producer_id", "producer_epoch", "base_sequence", "is_control", "is_transactional"):
+        require(getattr(batch, name) == getattr(original, name), f"{batch} has another {name} than {original}")
+
+
+def indexes(segment: Segment) -> None:
+    """Every index entry points at a batch, and says of it what is true; look-ups find what is there."""
+    starts: dict[int, tuple[int, int]] = {}
+    largest = -1
+    for position, header, _ in segment.batches():
+        largest = max(largest, header[8])
+        starts[position] = (header[0] + header[6], largest)
+    for last_offset, position in segment.offset_index.all():
+        require(
+            starts.get(position, (-1, -1))[0] == last_offset,
+            f"{segment}: the index says that {last_offset} is at {position}",
+        )
+    by_offset = dict(starts.values())
+    for timestamp, offset in segment.time_index.all():
+        require(by_offset.get(offset) == timestamp, f"{segment}: the time index has ({timestamp}, {offset})")
+    require(segment.max_timestamp == largest, f"{segment}: largest timestamp {segment.max_timestamp}, not {largest}")
+
+
+def epochs(log: Log, line: Line) -> None:
+    """The leader epochs are those of the batches."""
+    entries = log.epochs.entries
+    for (epoch, start), (later, later_start) in zip(entries, entries[1:], strict=False):
+        require(epoch < later and start < later_start, f"leader epochs {entries} are out of order")
+    for epoch, start in line.epochs:
+        if start >= log.log_start_offset:
+            require(log.epochs.epoch_at(start) == epoch, f"offset {start} is of epoch {epoch}; {entries} say otherwise")
+
+
+def producers(log: Log, model: Model, *, exact: bool) -> None:
+    """The producers' state is what replaying the whole history gives.
+
+    Not `exact`: producers all of whose batches are gone may be forgotten, and in a compacted log markers may be.
+    """
+    mine, truth = log.producers.by_id, model.line.states.by_id
+    for producer_id, producer in mine.items():
+        expected = truth.get(producer_id)
+        require(expected is not None, f"{producer} never wrote")
+        assert expected is not None
+        if exact:
+            require(_shown(producer) == _shown(expected), f"{producer} should be {expected}")
+        else:
+            _resembles(producer, expected)
+    first = log.segments[0].base_offset
+    for producer_id, expected in truth.items():
+        if producer_id not in mine:
+            require(not exact and expected.last_offset < first, f"{expected} is forgotten")
+
+
+def _shown(producer: Producer) -> tuple[object, ...]:
+    return producer.as_tuple()
+
+
+def _resembles(producer: Producer, expected: Producer) -> None:
+    if expected.last_offset >= 0 and producer.last_offset >= 0:
+        same = (producer.last_sequence, producer.last_offset) == (expected.last_sequence, expected.last_offset)
+        require(same, f"{producer} should be {expected}")
+    require(producer.epoch <= expected.epoch, f"{producer} is ahead of {expected}")
+
+
+def aborted(log: Log, model: Model) -> None:
+    """Every aborted transaction that still has data is known as such."""
+    found = {transaction.as_tuple()[:3] for transaction in log.aborted_transactions(log.log_start_offset, model.end)}
+    for transaction in model.line.aborted:
+        if transaction.first_offset >= max(model.cleaned, log.log_start_offset):
+            require(transaction.as_tuple()[:3] in found, f"{transaction} is not in the transaction index: {found}")
