@@ -7,8 +7,8 @@ must never know sockets, clocks, files, records, or a source of chance but the o
 Invariants
 - At most one leader an epoch: one vote an epoch, durable before it is told (`PersistElection` comes first among a
   step's effects).
-- A replica that was leader or candidate when it stopped begins in a higher epoch: nothing it may have lost can be
-  mistaken for what it writes next.
+- A replica that was leader or candidate when it stopped has had its epoch: what it writes next is in a higher one, and
+  cannot be mistaken for what it may have lost.
 - Nothing assumes that the voter set stays as it is: it is read from the log's shape wherever it matters.
 """
 
@@ -113,7 +113,8 @@ class RaftCore:
         if state.epoch < self.log.last_epoch:
             self.role = Unattached(self.log.last_epoch, deadline)
         elif state.leader_id == self.key.id or state.voted == self.key:
-            self.role = Unattached(state.epoch + 1, deadline)
+            # It stands in no epoch twice, and leads none again: the next one it can lead is a higher one.
+            self.role = Unattached(state.epoch, deadline, None, self.key)
         elif state.leader_id is not None and self._endpoints_of(state.leader_id):
             endpoints = self._endpoints_of(state.leader_id)
             fetch_deadline = now + self.options.fetch_timeout_ms
@@ -237,8 +238,8 @@ class RaftCore:
         return endpoints[0]
 
     def fetch_from_anybody(self) -> None:
-        """Ask somebody at random; whoever does not lead says who does."""
-        if self.peers.any_in_flight:
+        """Ask somebody at random; whoever does not lead says who does, and who does takes the fetch for what it is."""
+        if self.peers.any_in_flight or not replication.may_fetch(self):
             return
         now = self.now
         voters = [voter for voter in self.log.voters if voter.id != self.key.id and voter.endpoints]
@@ -265,6 +266,8 @@ class RaftCore:
     def absorb(self, response: Response) -> bool | None:
         """Learn epoch and leader from an answer. None: it is for us to go on with; else whether it was any good."""
         error, epoch, leader_id, endpoints = response[:4]
+        if leader_id == self.key.id and not isinstance(self.role, Leader):
+            leader_id = None  # it led, before it resigned or restarted, and not all have heard
         if epoch < self.epoch or error == ErrorCode.UNKNOWN_LEADER_EPOCH:
             return True
         if epoch > self.epoch or error in (ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.NOT_LEADER_OR_FOLLOWER):
@@ -286,15 +289,11 @@ class RaftCore:
         """Somebody says who leads `epoch`, which is not below ours. Follow, if need be; False: it cannot be true."""
         role = self.role
         endpoints = endpoints or self._endpoints_of(leader_id)
-        if leader_id == self.key.id:
-            plausible = epoch == role.epoch and isinstance(role, Leader | Resigned)
-        else:
-            plausible = epoch > role.epoch or role.leader_id in (None, leader_id)
-        if not plausible:
+        if leader_id == self.key.id and epoch == role.epoch and isinstance(role, Leader):
+            return True
+        if leader_id == self.key.id or (epoch == role.epoch and role.leader_id not in (None, leader_id)):
             self.complain(f"node {leader_id} is said to lead epoch {epoch}, but here it is {self.leader_and_epoch}")
             return False
-        if leader_id == self.key.id:
-            return True
         if epoch == role.epoch and role.leader_id is not None and not isinstance(role, Unattached):
             return True
         if endpoints:
@@ -327,6 +326,15 @@ class RaftCore:
             if role.download.position > 0:
                 self.emit(AbandonSnapshot(role.download.id))
             role.download = None
+
+    def give_up_on_leader(self, role: Follower) -> None:
+        """The leader is gone, as far as evidence goes: wait for it no longer than a moment, and grant pre-votes.
+
+        The moment is a random one, so that not all stand at once; an answer of the leader ends the suspicion.
+        """
+        role.suspected = True
+        patience_ms = self.options.unreachable_timeout_ms * (0.2 + 0.8 * self.random())
+        role.fetch_deadline = min(role.fetch_deadline, self.now + patience_ms)
 
     def _voted_in(self, epoch: int) -> ReplicaKey | None:
         return self.role.voted if epoch == self.role.epoch else None

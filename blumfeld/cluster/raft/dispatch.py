@@ -81,10 +81,10 @@ def _on_failed(core: RaftCore, event: Failed) -> None:
     if in_flight is None:
         return
     core.peers.failed(in_flight.peer, core.now)
-    if event.failure is Failure.REFUSED:
+    if isinstance(in_flight.request, VoteRequest):
+        election.on_vote_failed(core, event.failure, in_flight)
+    elif event.failure is Failure.REFUSED:
         _note_gone(core, in_flight)
-    elif event.failure is Failure.UNSUPPORTED and isinstance(in_flight.request, VoteRequest):
-        election.on_vote_unsupported(core)
 
 
 def _note_gone(core: RaftCore, in_flight: InFlight) -> None:
@@ -97,9 +97,7 @@ def _on_peer_unreachable(core: RaftCore, event: PeerUnreachable) -> None:
     """Only a follower's fetch timer is shortened. A leader's check-quorum timer never is."""
     role = core.role
     if isinstance(role, Follower) and role.leader_id == event.node_id:
-        role.suspected = True
-        patience = core.options.unreachable_timeout_ms * (0.2 + 0.8 * core.random())
-        role.fetch_deadline = min(role.fetch_deadline, core.now + patience)
+        core.give_up_on_leader(role)
 
 
 def _on_stalled(core: RaftCore, event: Stalled) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from blumfeld.cluster.raft.events import Failure
 from blumfeld.cluster.raft.messages import (
     BeginQuorumEpochRequest,
     BeginQuorumEpochResponse,
@@ -159,15 +160,18 @@ def on_vote_response(core: RaftCore, response: VoteResponse, in_flight: InFlight
     if isinstance(role, Prospective if in_flight.request.pre_vote else Candidate):
         assert isinstance(role, Prospective | Candidate)
         assert isinstance(in_flight.peer, int)
-        votes = role.ballots.granted if response.granted else role.ballots.rejected
-        votes.add(in_flight.peer)
+        role.ballots.count(in_flight.peer, response.granted)
     return True
 
 
-def on_vote_unsupported(core: RaftCore) -> None:
-    """A voter knows no pre-votes: go on as before KIP-996."""
-    if isinstance(core.role, Prospective):
+def on_vote_failed(core: RaftCore, failure: Failure, in_flight: InFlight) -> None:
+    """A voter is gone, or knows no pre-votes: then go on as before KIP-996."""
+    role = core.role
+    if failure is Failure.UNSUPPORTED and isinstance(role, Prospective):
         core.become_candidate()
+    elif failure is Failure.REFUSED and isinstance(role, Prospective | Candidate):
+        assert isinstance(in_flight.peer, int)
+        role.ballots.unreachable.add(in_flight.peer)
 
 
 # ---------------------------------------------------------------- a leader's beginning

@@ -258,13 +258,21 @@ def fetch_request(core: RaftCore) -> FetchRequest:
     )
 
 
+def may_fetch(core: RaftCore) -> bool:
+    """The gate: a voter's fetch acknowledges its whole log, so all of it has to be on disk; a snapshot likewise."""
+    if core.installing is not None:
+        return False
+    if core.is_voter and core.log.durable_offset < core.log.end_offset:
+        request_flush(core)
+        return False
+    return True
+
+
 def poll_follower(core: RaftCore, role: Follower) -> None:
     if core.is_voter and not core.shutting_down and core.now >= role.fetch_deadline:
         return core.become_prospective()
-    if core.peers.any_in_flight or core.installing is not None:
+    if core.peers.any_in_flight or not may_fetch(core):
         return None
-    if core.is_voter and core.log.durable_offset < core.log.end_offset:
-        return request_flush(core)  # the gate: a fetch acknowledges what is on disk
     if core.peers.is_pausing(role.leader_id, core.now):
         return core.fetch_from_anybody()
     if core.peers.is_ready(role.leader_id, core.now):
@@ -279,8 +287,8 @@ def poll_follower(core: RaftCore, role: Follower) -> None:
 def on_fetch_response(core: RaftCore, response: FetchResponse, in_flight: InFlight) -> bool:
     handled = core.absorb(response)
     if handled is not None:
-        # An answer that helps nobody is not asked for again at once.
-        return handled and isinstance(core.role, Follower) and core.role.leader_id != in_flight.peer
+        _doubt_leader(core, response, in_flight)
+        return False  # where it changed nothing, the same node is not asked again at once
     if response.error:
         return core.unexpected(response, in_flight)
     role = core.role
@@ -297,6 +305,18 @@ def on_fetch_response(core: RaftCore, response: FetchResponse, in_flight: InFlig
         role.has_fetched = True
         role.suspected = False
     return good
+
+
+def _doubt_leader(core: RaftCore, response: FetchResponse, in_flight: InFlight) -> None:
+    """The leader itself says that it does not lead this epoch: it resigned, or restarted."""
+    role = core.role
+    if (
+        isinstance(role, Follower)
+        and role.leader_id == in_flight.peer
+        and role.epoch == response.epoch
+        and response.error == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    ):
+        core.give_up_on_leader(role)
 
 
 def _truncate(core: RaftCore, diverging: OffsetAndEpoch) -> bool:

@@ -35,6 +35,8 @@ class Ballots:
     voters: VoterSet
     granted: set[int] = field(default_factory=set)
     rejected: set[int] = field(default_factory=set)
+    unreachable: set[int] = field(default_factory=set)
+    """Nobody listens there. They are asked again, but once somebody has said no, there is no waiting for them."""
 
     @property
     def is_won(self) -> bool:
@@ -43,7 +45,13 @@ class Ballots:
     @property
     def is_lost(self) -> bool:
         """Whether too few voters are left to win."""
-        return len(self.voters) - len(self.rejected) < self.voters.majority
+        out_of_reach = len(self.rejected) + (len(self.unreachable) if self.rejected else 0)
+        return len(self.voters) - out_of_reach < self.voters.majority
+
+    def count(self, voter_id: int, granted: bool) -> None:
+        """That voter has answered."""
+        self.unreachable.discard(voter_id)
+        (self.granted if granted else self.rejected).add(voter_id)
 
     def is_open(self, voter_id: int) -> bool:
         """Whether that voter has not answered."""

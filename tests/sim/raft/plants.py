@@ -11,10 +11,8 @@ from typing import Any, Protocol
 
 from blumfeld.cluster.raft import election, recovery, replication
 from blumfeld.cluster.raft.core import RaftCore
-from blumfeld.cluster.raft.dispatch import EVENT_HANDLERS
 from blumfeld.cluster.raft.events import (
     Effect,
-    Flushed,
     HighWatermark,
     PersistElection,
 )
@@ -122,7 +120,7 @@ def lead_the_same_epoch_again(patch: Patcher) -> None:
     def start(core: RaftCore, now: float) -> list[Effect]:
         state = core._persisted
         effects = original(core, now)
-        if state is not None and state.leader_id == core.key.id and core.role.epoch == state.epoch + 1:
+        if state is not None and state.leader_id == core.key.id and isinstance(core.role, Unattached):
             core.role = Leader(state.epoch, core.key.id, core.key, core.log.end_offset - 1, (), now + 300, now)
             core._persisted = ElectionState(state.epoch, core.key.id, core.key)
             return [effect for effect in effects if not isinstance(effect, PersistElection)]
@@ -130,16 +128,6 @@ def lead_the_same_epoch_again(patch: Patcher) -> None:
 
     original = RaftCore.start
     patch.setattr(RaftCore, "start", start)
-
-
-def believe_an_outdated_flush(patch: Patcher) -> None:
-    """A flush that began before a truncation proves what was written after it."""
-
-    def on_flushed(core: RaftCore, event: Flushed) -> None:
-        original(core, event._replace(generation=core.log.generation))
-
-    original = replication.on_flushed
-    patch.setitem(EVENT_HANDLERS, Flushed, on_flushed)
 
 
 def overlook_diverging_logs(patch: Patcher) -> None:
@@ -214,7 +202,6 @@ PLANTS: tuple[Callable[[Patcher], None], ...] = (
     high_watermark_from_a_stale_epoch,
     elect_a_stale_log,
     lead_the_same_epoch_again,
-    believe_an_outdated_flush,
     overlook_diverging_logs,
     win_with_half_the_votes,
     commit_one_short_of_a_majority,

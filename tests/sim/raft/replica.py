@@ -130,7 +130,7 @@ class Replica:
         self.up = False
         self.incarnation += 1
         self.paused_since = None
-        kept = self.world.random.randint(0, len(self.disk.journal))
+        kept = self.world.random.choice((0, self.world.random.randint(0, len(self.disk.journal))))
         return self.disk.crash(kept)
 
     @property
@@ -229,10 +229,12 @@ class Replica:
     def _truncate(self, effect: Truncate) -> None:
         self.world.invariants.check_truncation(self, effect)
         self.world.count("truncation")
+        self.world.tempt_fate(self)
         self.disk.write(Operation("truncate", effect.offset))
 
     def _reset(self, effect: ResetLog) -> None:
         self.world.count("snapshot installed")
+        self.world.tempt_fate(self)
         self.disk.write(Operation("reset", effect.id.offset))
         for other in list(self.disk.snapshots):
             if other < effect.id:

@@ -90,12 +90,13 @@ class World:
             for i in range(1, voters + 1)
         )
         self.bootstrap = tuple(voter.endpoints[0] for voter in self.voters)
+        options = OPTIONS._replace(fetch_max_bytes=random.choice((1, 2, 6)))
         self.replicas = [
-            Replica(self, i, voters=self.voters if i <= voters else None, options=OPTIONS)
+            Replica(self, i, voters=self.voters if i <= voters else None, options=options)
             for i in range(1, voters + observers + 1)
         ]
         self._by_endpoint = {replica.endpoint: replica for replica in self.replicas}
-        self.disk_ms = random.choice((0.2, 1.0, 5.0))
+        self.disk_ms = random.choice((0.2, 1.0, 5.0, 25.0))
         self._set_weather()
         for replica in self.replicas:
             replica.offset = random.random() * 1_000
@@ -219,9 +220,9 @@ class World:
                 replica.append(self._value, random.randint(1, 3))
         running = [replica for replica in self.replicas if replica.up and replica.paused_since is None]
         if running and not self.healed:
-            if random.random() < 0.06:
+            if random.random() < 0.1:
                 random.choice(running).take_snapshot()
-            if random.random() < 0.04:
+            if random.random() < 0.1:
                 random.choice(running).clean()
         self.at(self.now + random.random() * 25, self._client)
 
@@ -241,6 +242,15 @@ class World:
             if replica.crash() > 0:
                 self.count("crash losing writes")
             self.at(self.now + self.random.random() * self.random.choice((5, 50, 400)), self._restart, replica)
+
+    def tempt_fate(self, replica: Replica) -> None:
+        """Something delicate has just begun: a good moment for a crash."""
+        if not self.healed and self.random.random() < 0.15:
+            self.at(self.now + self.random.random() * 2 * self.disk_ms, self._crash_in, replica, replica.incarnation)
+
+    def _crash_in(self, replica: Replica, incarnation: int) -> None:
+        if replica.incarnation == incarnation:
+            self._crash(replica)
 
     def _restart(self, replica: Replica) -> None:
         if not replica.up:
