@@ -22,6 +22,7 @@ from blumfeld.protocol.batch import (
 )
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage import validate
+from blumfeld.storage.index import MAX_RELATIVE_OFFSET
 from blumfeld.storage.producers import CompletedTransaction, Producer, Verification, stage_data, stage_marker
 from blumfeld.storage.results import AbortedTransaction, AppendResult, Buffer
 from blumfeld.storage.segment import Segment
@@ -283,8 +284,14 @@ def _stage_fetched(log: Log, batches: list[RecordBatch]) -> _Staged:
 
 
 def roll(log: Log, base_offset: int) -> Segment:
-    """Start a new active segment at `base_offset`, leaving a producer snapshot where it begins (KIP-98)."""
+    """Start a new active segment for batches from `base_offset` on, leaving a producer snapshot there (KIP-98).
+
+    It begins where the last batch ends, also where offsets are missing after it (a compacted leader's; Kafka begins at
+    the next batch): so recovery can tell a segment that has lost its end from one that has not.
+    """
     previous = log.segments[-1]
+    if base_offset - log.log_end_offset <= MAX_RELATIVE_OFFSET:
+        base_offset = log.log_end_offset
     if previous.base_offset == base_offset:
         assert previous.size == 0, f"{previous} already begins at {base_offset}"
         return previous

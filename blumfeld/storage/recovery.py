@@ -7,6 +7,9 @@ Owns the order in which a directory becomes a `Log`:
    segments after it;
 3. leader epochs and producers' state, replayed from the newest snapshot where it is behind.
 
+A segment that begins elsewhere than the scanned one before it ends is bad too: a power cut has taken the end of the
+earlier segment and left the later one. (Gaps of ours lie within segments, never between them.)
+
 A bad batch below the recovery point is damage to data that had been flushed, not a torn write: Kafka cuts there too,
 and loses what follows; we refuse (`CorruptLog`), so that the partition goes offline and its other replicas, or a
 human, decide.
@@ -48,6 +51,15 @@ _NEVER_BEGUN = 2**63 - 1
 
 def open_log(log: Log, *, clean: bool, recovery_point: int, log_start_offset: int, high_watermark: int) -> None:
     """Fill `log` from its directory, which is made if missing. Raises `CorruptLog` and OSError."""
+    try:
+        _open(log, clean, recovery_point, log_start_offset, high_watermark)
+    except BaseException:
+        for segment in log.segments:
+            segment.data.close()
+        raise
+
+
+def _open(log: Log, clean: bool, recovery_point: int, log_start_offset: int, high_watermark: int) -> None:
     disk = log.home.disk
     if not disk.exists(log.directory):
         disk.make_directories(log.directory)
@@ -58,10 +70,13 @@ def open_log(log: Log, *, clean: bool, recovery_point: int, log_start_offset: in
     stored_epochs = _load_epochs(log, names)
     log.snapshots = snapshots.Snapshots(disk, log.directory, _offsets_of(names, snapshots.SUFFIX))
     log.recovery_point = recovery_point
-    for segment in without_index:
-        segment.rebuild_indexes(f"there is no {INDEX_SUFFIX}")
+    first = len(log.segments) if clean else _first_to_scan(log, recovery_point)
+    for segment in log.segments[:first]:
+        if segment in without_index:
+            segment.rebuild_indexes(f"there is no {INDEX_SUFFIX}")
+            segment.data.close()
     if log.segments and not clean:
-        _recover(log, recovery_point, log_start_offset)
+        _recover(log, first, recovery_point, log_start_offset)
     elif log.segments:
         _trust(log)
     _start_and_end(log, clean, log_start_offset)
@@ -182,21 +197,32 @@ def _trust(log: Log) -> None:
         raise CorruptLog(f"{log.segments[-1].data.path} was closed cleanly, but is damaged {error}") from error
 
 
-def _recover(log: Log, recovery_point: int, log_start_offset: int) -> None:
-    """Scan the segments from the recovery point on; the log ends at the first bad batch."""
-    first = 0
-    for index, segment in enumerate(log.segments):
-        if segment.base_offset <= recovery_point:
-            first = index
+def _first_to_scan(log: Log, recovery_point: int) -> int:
+    """The segment that holds the recovery point; all after it are scanned too."""
+    return max(sum(segment.base_offset <= recovery_point for segment in log.segments) - 1, 0)
+
+
+def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -> None:
+    """Scan the segments from number `first` on; the log ends at the first bad batch."""
     end_offset = log.segments[first].base_offset
     log.epochs.truncate_from_end(end_offset)  # found again in the batches; what the file says of them may be outdated
     _prepare_producers(log, first, log_start_offset)
     for index in range(first, len(log.segments)):
         segment = log.segments[index]
         if index > first:
-            log.producers.end_offset = max(log.producers.end_offset, segment.base_offset)
+            if segment.base_offset < end_offset:
+                damage = BadBatch(0, f"it begins below {end_offset}, where the one before it ends")
+                _cut_at_damage(log, index, damage, end_offset, recovery_point)
+                break
+            if recovery_point <= end_offset < segment.base_offset <= end_offset + MAX_RELATIVE_OFFSET:
+                previous = log.segments[index - 1]  # it has lost its end: segments are made without gaps between them
+                damage = BadBatch(
+                    previous.size, f"it ends at {end_offset}, the next one begins at {segment.base_offset}"
+                )
+                _cut_at_damage(log, index - 1, damage, end_offset, recovery_point)
+                break
+            log.producers.end_offset = end_offset = segment.base_offset
             log.snapshots.write(log.producers)
-            end_offset = segment.base_offset
         _logger.debug("%s: recovering %r", log.topic_partition, segment)
         damage, end_offset = _recover_segment(log, segment, end_offset)
         segment.data.close()
@@ -289,17 +315,19 @@ def _cut_at_damage(log: Log, index: int, damage: BadBatch, end_offset: int, reco
         segment.data.path,
         damage,
     )
-    segment.data.use().truncate(damage.position)
-    segment.size = damage.position
-    if not segment.size:
-        segment.start_over()
-    segment.data.close()
-    for later in reversed(log.segments[index + 1 :]):
-        for path in later.paths():
+    kept = index if segment.base_offset < end_offset and not damage.position else index + 1
+    for gone in reversed(log.segments[kept:]):
+        for path in gone.paths():
             if log.home.disk.exists(path):
                 log.home.disk.remove(path)
-    del log.segments[index + 1 :]
-    log.names_changed = True
+        log.home.disk.sync_directory(log.directory)  # in this order, so that a crash leaves no hole
+    del log.segments[kept:]
+    if kept > index:
+        segment.data.use().truncate(damage.position)
+        segment.size = damage.position
+        if not segment.size:
+            segment.start_over()
+        segment.data.close()
 
 
 def _start_and_end(log: Log, clean: bool, log_start_offset: int) -> None:
@@ -377,6 +405,8 @@ def _replay_to(log: Log, end: int) -> None:
     position = 0
     for index, segment in enumerate(log.segments):
         following = log.segments[index + 1].base_offset if index + 1 < len(log.segments) else _NEVER_BEGUN
+        if states.end_offset >= end:
+            break
         if following <= states.end_offset or segment.base_offset >= end or not segment.size:
             continue
         try:

@@ -100,9 +100,13 @@ class Segment:
     def create(self) -> None:
         """Make the data file, empty."""
         file = self.data.use(create=True)
-        file.truncate(0)
-        if self.config.preallocate:
-            file.preallocate(min(self.config.segment_bytes, MAX_SEGMENT_BYTES))
+        try:
+            file.truncate(0)
+            if self.config.preallocate:
+                file.preallocate(min(self.config.segment_bytes, MAX_SEGMENT_BYTES))
+        except OSError:
+            self.data.close()
+            raise
 
     # Timestamps.
     @property
@@ -257,23 +261,22 @@ class Segment:
 
     # Changing.
     def truncate_to(self, offset: int) -> int:
-        """Cut the file before the batch that holds or follows `offset`; returns its base offset, or `offset`."""
+        """Cut the file before the batch that holds or follows `offset`; returns where the records now end."""
         found = self.find(offset)
         self.offset_index.truncate(offset)
         self.time_index.truncate(offset)
         self.txn_index.truncate(offset)
         self.full = False
         self._since_index = 0
-        if found is None:
-            return offset
-        position, header = found
-        self.data.use().truncate(position)
-        self.size = position
-        if position == 0:
-            self._first_timestamp = None
-            self._created_ms = self.home.clock.time_ms()
-        self._find_max_timestamp()
-        return min(offset, header[0])
+        if found is not None:
+            position, _ = found
+            self.data.use().truncate(position)
+            self.size = position
+            if position == 0:
+                self._first_timestamp = None
+                self._created_ms = self.home.clock.time_ms()
+            self._find_max_timestamp()
+        return self.next_offset()
 
     def _find_max_timestamp(self) -> None:
         """What is the largest timestamp now: the time index knows up to its last entry, the rest is scanned."""

@@ -4,7 +4,8 @@ Owns the order of steps in which the end of a log is dropped. A crash in the mid
 it should be, never one with a hole: later segments go first, and checkpoints that lie beyond the new end are lowered
 before anything else.
 
-Invariant: afterwards the log ends at the offset asked for, or at the base of the batch that held it.
+Invariant: afterwards the log ends where its last batch ends, at or below the offset asked for (Kafka's ends at the offset
+asked for, even within a gap or a batch).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def truncate_to(log: Log, offset: int) -> bool:
             _begin(log, offset)
             while log.segments[-1].base_offset > offset:
                 drop_segment(log, len(log.segments) - 1)
+                log.home.disk.sync_directory(log.directory)  # the next cut must not survive a crash without this one
             log.log_end_offset = log.segments[-1].truncate_to(offset)
             _settle(log)
     except (OSError, BadBatch) as error:
@@ -56,6 +58,7 @@ def truncate_and_start_at(log: Log, offset: int) -> None:
             _begin(log, min(offset, log.log_start_offset))
             while len(log.segments) > 1 or (log.segments and log.segments[0].base_offset != offset):
                 drop_segment(log, len(log.segments) - 1)
+                log.home.disk.sync_directory(log.directory)
             if log.segments:
                 log.segments[0].truncate_to(offset)
                 assert not log.segments[0].size, f"{log.segments[0]} should be empty"

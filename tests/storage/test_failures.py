@@ -1,0 +1,147 @@
+"""Disks that fail: every call, at every point; the log stays consistent and says so."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from blumfeld.env.clock import ManualClock
+from blumfeld.env.faulty_disk import FaultyDisk
+from blumfeld.protocol.errors import ErrorCode
+from tests.storage.builders import NOW, LogBench, batch, marker, sized_batch
+
+STORAGE_ERROR = ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def faulty(seed: int = 1) -> tuple[LogBench, FaultyDisk]:
+    disk = FaultyDisk(seed)
+    disk.make_directories("/data")
+    disk.sync_directory("/")
+    bench = LogBench(disk, ManualClock(time_ms=NOW), "/data")
+    return bench.configure(segment_bytes=4000, index_interval_bytes=500), disk
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_failed_append_is_an_error_and_leaves_nothing(code: int) -> None:
+    bench, disk = faulty()
+    bench.fill(2)
+    disk.inject(code, operation="append", path=".log")
+    data = batch(b"lost", producer_id=1, producer_epoch=0, base_sequence=0)
+    result = bench.try_append(data, epoch=7)
+    assert result.error is STORAGE_ERROR
+    assert "offline" in (result.message or "")
+    log = bench.log
+    assert (log.log_end_offset, log.size, log.latest_epoch) == (2, 2000, 0)
+    assert log.producers.by_id == {}
+    disk.recover()
+    bench.reopen()
+    assert bench.read_all() == [0, 1]
+
+
+def test_a_full_disk() -> None:
+    bench, disk = faulty()
+    disk.max_free_bytes = 10_500
+    bench.configure(segment_bytes=1 << 20, segment_index_bytes=1024)
+    while (result := bench.try_append(sized_batch(1000))).error is ErrorCode.NONE:
+        pass
+    assert result.error is STORAGE_ERROR
+    assert bench.log.offline
+    end = bench.log.log_end_offset
+    disk.max_free_bytes = 1 << 30
+    bench.reopen()
+    assert bench.log.log_end_offset == end
+    bench.append()
+
+
+def test_an_offline_log_answers_everything_with_the_same_error() -> None:
+    bench, disk = faulty()
+    bench.fill(2)
+    bench.commit()
+    disk.inject(errno.EIO, operation="append")
+    bench.try_append(batch())
+    disk.recover()
+    log = bench.log
+    assert log.offline
+    assert bench.try_append(batch()).error is STORAGE_ERROR
+    assert bench.try_append(marker(commit=True, producer_id=1), origin="coordinator").error is STORAGE_ERROR
+    assert log.append_as_follower(batch(base_offset=2)).error is STORAGE_ERROR
+    assert bench.read(0).error is STORAGE_ERROR
+    assert log.advance_log_start_offset(1) is STORAGE_ERROR
+    log.close()
+    assert disk.open_handles() == []
+
+
+@pytest.mark.parametrize("operation", ["read_cached", "read_at"])
+def test_a_failed_read_takes_the_directory_offline(operation: str) -> None:
+    bench, disk = faulty()
+    disk.cold = 1.0 if operation == "read_at" else 0.0
+    bench.fill(2)
+    disk.inject(errno.EIO, operation=operation, path=".log")
+    assert bench.read(0).error is STORAGE_ERROR
+    assert bench.log.offline
+
+
+def test_a_failed_abort_entry_is_found_again_in_the_marker() -> None:
+    bench, disk = faulty()
+    bench.append(batch(b"a", producer_id=1, producer_epoch=0, base_sequence=0, transactional=True))
+    disk.inject(errno.EIO, path=".txnindex")
+    result = bench.try_append(marker(commit=False, producer_id=1), origin="coordinator")
+    assert result.error is STORAGE_ERROR
+    disk.recover()
+    bench.reopen()
+    bench.commit()
+    assert bench.log.log_end_offset == 2
+    assert [aborted.first_offset for aborted in bench.log.aborted_transactions(0, 2)] == [0]
+    assert bench.log.last_stable_offset == 2
+
+
+def work(bench: LogBench) -> None:
+    """A little of everything; stops at the first disk error."""
+    bench.open()
+    for number in range(14):
+        data = sized_batch(700, producer_id=1, producer_epoch=0, base_sequence=number, transactional=True)
+        if bench.try_append(data, epoch=number // 5).error is not ErrorCode.NONE:
+            return
+        if number == 4 and bench.try_append(marker(commit=False, producer_id=1), origin="coordinator").error:
+            return
+    bench.commit()
+    bench.log.flush(6)
+    bench.read(3)
+    bench.log.truncate_to(11)
+    if bench.try_append(sized_batch(700)).error is not ErrorCode.NONE:
+        return
+    bench.commit()
+    bench.log.delete_old_segments(lambda segment, following: segment.base_offset == 0, "test")
+    bench.log.home.empty_trash(NOW + 10**9)
+    bench.log.close()
+
+
+def calls_of_the_work() -> int:
+    bench, disk = faulty()
+    never = disk.inject(errno.EIO, after=10**9)
+    work(bench)
+    return 10**9 - never.after
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_an_error_at_any_call_leaves_a_log_that_opens(code: int) -> None:
+    total = calls_of_the_work()
+    assert total > 50
+    for number in range(total):
+        bench, disk = faulty(number)
+        disk.inject(code, after=number, times=None)
+        try:
+            work(bench)
+        except OSError:
+            pass
+        except AssertionError as error:
+            raise AssertionError(f"call {number}: {error}") from error
+        bench.kill()
+        assert disk.open_handles() == [], number
+        disk.recover()
+        bench.open()
+        found = bench.read_all()
+        assert found == list(range(bench.log.log_start_offset, bench.log.log_end_offset)), number
+        bench.append(batch(b"next"))
+        bench.stop()
