@@ -54,7 +54,8 @@ def _sync(log: Log, end: int) -> None:
     try:
         for index, segment in enumerate(segments):
             following = segments[index + 1].base_offset if index + 1 < len(segments) else None
-            if segment.base_offset < end and (following is None or following > log.recovery_point):
+            # One that ends just at the recovery point may have been flushed before it was sealed: its indexes come now.
+            if segment.base_offset < end and (following is None or following >= log.recovery_point):
                 _sync_segment(log, segment, following)
         if names_changed:
             disk.sync_directory(log.directory)
