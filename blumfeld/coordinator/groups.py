@@ -102,10 +102,6 @@ class GroupCoordinator:
         )
         replicas.subscribe(self)
 
-    def start(self) -> None:
-        """Metadata is caught up: load what is led here. Until then groups are said to be loading."""
-        self.runtime.start()
-
     async def stop(self) -> None:
         """Refuse all who wait; end what is under way."""
         await self.topic.stop()

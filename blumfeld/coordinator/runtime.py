@@ -80,13 +80,7 @@ class CoordinatorRuntime(Generic[M]):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
         self._in_grace = False
-        self._may_load = False
         self._stopped = False
-
-    def start(self) -> None:
-        """Load what is led here, from now on. An empty log needs no loading and is served at once."""
-        self._may_load = True
-        self._start_loading()
 
     # --- leadership ----------------------------------------------------------------------------------------------
 
@@ -100,7 +94,9 @@ class CoordinatorRuntime(Generic[M]):
             shard.activate()
             return
         self._to_load[index] = shard
-        self._start_loading()
+        if self._loader is None:
+            self._loader = asyncio.get_running_loop().create_task(self._load_all())
+            self._loader.add_done_callback(_surface)
 
     def resigned(self, index: int) -> None:
         """This broker leads the partition no more: refuse those who wait, forget the state."""
@@ -202,11 +198,6 @@ class CoordinatorRuntime(Generic[M]):
             codec=self._codec,
         )
         return shard
-
-    def _start_loading(self) -> None:
-        if self._to_load and self._may_load and self._loader is None:
-            self._loader = asyncio.get_running_loop().create_task(self._load_all())
-            self._loader.add_done_callback(_surface)
 
     def _load_first(self, index: int) -> None:
         shard = self._to_load.pop(index, None)

@@ -70,7 +70,6 @@ class Brokers:
             groups = GroupCoordinator(
                 member.broker.env, config, member.replicas, cast(Any, self.controller), disconnect_grace_ms=500
             )
-            groups.start()
             member.broker.groups = self.groups[node_id] = groups
             self._tell_of_metadata(member, groups)
         if with_topic:

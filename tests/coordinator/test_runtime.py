@@ -69,7 +69,6 @@ class Setup:
         self.runtime = CoordinatorRuntime(
             "__words", self.clock, lambda _log, timers: Words(timers), write_timeout_ms=WRITE_TIMEOUT_MS
         )
-        self.runtime.start()
 
     def lead(self, log: FakeLog | None = None, index: int = 0) -> FakeLog:
         log = log or FakeLog()
@@ -319,19 +318,6 @@ async def test_a_long_log_does_not_hold_up_the_loop(setup: Setup, monkeypatch: p
         turns += 1
     assert turns > 300
     assert setup.machine().words == [f"w{n}" for n in range(500)]
-
-
-async def test_before_the_start_nothing_is_loaded() -> None:
-    setup = Setup()
-    runtime = CoordinatorRuntime("__words", setup.clock, lambda _log, timers: Words(timers))
-    runtime.elected(0, filled(3))
-    runtime.elected(1, FakeLog())
-    await asyncio.sleep(0)
-    assert runtime.is_loading
-    runtime.start()
-    await until(lambda: not runtime.is_loading)
-    assert sorted(len(machine.words) for machine, _ in runtime.machines()) == [0, 3]
-    await runtime.stop()
 
 
 async def test_who_is_asked_for_is_loaded_first(setup: Setup) -> None:
