@@ -38,18 +38,19 @@ class ApacheKafka:
         properties: Mapping[str, str] | None = None,
     ) -> None:
         self.port, controller_port = free_ports(2)
+        self.data = directory / "data"
         self._directory = directory
         self._class_path = class_path(jars)
         self._process: subprocess.Popen[bytes] | None = None
         self._properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{advertised_port or self.port}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": str(directory / "data"),
+            "log.dirs": str(self.data),
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "1",
             "transaction.state.log.replication.factor": "1",
@@ -76,7 +77,7 @@ class ApacheKafka:
         logging.write_text(LOGGING)
         java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={logging}"]
         java += ["-cp", self._class_path]
-        format_storage = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(settings)]
+        format_storage = ["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(settings)]
         subprocess.run([*java, *format_storage], check=True, capture_output=True, timeout=START_TIMEOUT_S)
         with self.log.open("wb") as log:
             command = [*java, "kafka.Kafka", str(settings)]

@@ -3,7 +3,8 @@
     python -m tests.interop.record_golden [CLIENT…]
 
 Needs Java. Each client is led through its calls, against a fresh broker behind a recording proxy, and its file in
-tests/protocol/golden is written anew. Steps that fail are told; their frames count all the same.
+tests/protocol/golden is written anew. Steps that fail are told; their frames count all the same. When all clients are
+asked, so is the file of what the brokers left in their internal logs.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from tests.interop.clients.face import Client
 from tests.interop.clients.kafka_python import KafkaPython
 from tests.interop.golden import aiokafka_calls, confluent_calls, kafka_python_calls
 from tests.interop.golden.common import Step, common_steps, last_steps
+from tests.interop.golden.logs import harvest
 from tests.interop.java import kafka_jars
 from tests.interop.kafka import ApacheKafka
 from tests.interop.proxy import Connection, RecordingProxy
+from tests.protocol.golden import logged
 from tests.protocol.golden.exchanges import Exchange, write
+from tests.protocol.golden.logged import Logged
 
 CLIENTS: dict[str, tuple[type[Client], Callable[[str], Iterator[Step]]]] = {
     "kafka-python": (KafkaPython, kafka_python_calls.steps),
@@ -53,18 +57,21 @@ def main(names: list[str]) -> None:
     jars = kafka_jars()
     release = next(found[1] for jar in jars if (found := re.search(r"kafka-clients-([\d.]+)\.jar", jar)))
     of_the_broker: list[Exchange] = []
+    in_logs: list[Logged] = []
     for name in names or CLIENTS:
         with tempfile.TemporaryDirectory() as directory, RecordingProxy() as proxy:
             kafka = ApacheKafka(Path(directory) / "kafka", jars, advertised_port=proxy.port, properties=BROKER)
             with kafka:
                 proxy.forward_to("127.0.0.1", kafka.port)
                 lead(name, f"127.0.0.1:{proxy.port}")
+            in_logs += harvest(kafka.data)
             recorded = [exchange for connection in proxy.connections for exchange in exchanges(connection)]
         own = [exchange for exchange in recorded if exchange.client_id.startswith(CLIENT_IDS[name])]
         of_the_broker += [exchange for exchange in recorded if exchange not in own]
         keep(name, f"{name} {version(name)}", release, own)
     if not names:
         keep(KAFKA, f"Apache Kafka {release}", release, of_the_broker)
+        logged.write(logged.choose(in_logs))
 
 
 def keep(name: str, client: str, release: str, recorded: list[Exchange]) -> None:
