@@ -77,8 +77,6 @@ def why_not_resource(
         return refused("Error due to duplicate config keys")
     if nulls:
         return refused(f"Null value not supported for : {', '.join(nulls)}")
-    if resource.type == ConfigResourceType.BROKER_LOGGER:
-        return refused("This broker's loggers cannot be changed.")
     if resource.type not in _CHANGEABLE:
         return refused(f"Unknown resource type {resource.type}")
     if resource.type != ConfigResourceType.BROKER or not resource.name:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blumfeld.config.describe import ConfigEntry, Synonym
+from blumfeld.config.options import BROKER_OPTIONS
 from blumfeld.config.sources import Source
-from blumfeld.config.values import Type
+from blumfeld.config.values import Type, format_value
 
 if TYPE_CHECKING:
     from blumfeld.config.sources import Config
@@ -47,22 +48,27 @@ _CLIENT_METRICS: Final = (
 def describe_group(config: Config, configs: Mapping[str, str]) -> Iterator[ConfigEntry]:
     """A group's configs; the broker's own are their defaults."""
     for row in _GROUP:
-        yield _entry(row, configs.get(row.name), config.text(row.default), Source.GROUP)
+        synonyms = [Synonym(row.default, setting.text, setting.source) for setting in config.settings(row.default)]
+        default = format_value(BROKER_OPTIONS[row.default], BROKER_OPTIONS[row.default].default)
+        synonyms.append(Synonym(row.default, default, Source.DEFAULT))
+        yield _entry(row, configs.get(row.name), synonyms, Source.GROUP)
 
 
 def describe_client_metrics(configs: Mapping[str, str]) -> Iterator[ConfigEntry]:
     """A subscription's configs."""
     for row in _CLIENT_METRICS:
-        yield _entry(row, configs.get(row.name), row.default, Source.CLIENT_METRICS)
+        entry = _entry(
+            row, configs.get(row.name), [Synonym(row.name, row.default, Source.DEFAULT)], Source.CLIENT_METRICS
+        )
+        yield entry._replace(synonyms=entry.synonyms[:-1])
 
 
-def _entry(row: _Row, value: str | None, default: str | None, source: Source) -> ConfigEntry:
-    given = value is not None
-    synonyms = (Synonym(row.name, value, source),) if given else ()
+def _entry(row: _Row, value: str | None, defaults: list[Synonym], source: Source) -> ConfigEntry:
+    synonyms = (*([] if value is None else [Synonym(row.name, value, source)]), *defaults)
     return ConfigEntry(
         name=row.name,
-        value=value if given else default,
-        source=source if given else Source.DEFAULT,
+        value=synonyms[0].value,
+        source=synonyms[0].source,
         read_only=False,
         sensitive=False,
         type=row.type,

@@ -56,7 +56,7 @@ def _result(
     names = set(wanted.configuration_keys or ())
     return _Result(
         error_code=ErrorCode.NONE,
-        error_message=None,
+        error_message="",
         resource_type=resource.type,
         resource_name=resource.name,
         configs=[_config(entry, request) for entry in found if not names or entry.name in names],
@@ -103,7 +103,7 @@ def _topic(broker: Broker, config: Config, name: str) -> Iterable[ConfigEntry] |
     if invalid is not None:
         return ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, invalid)
     if broker.image.topics.get(name) is None:
-        return ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        return ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "")
     return describe_topic(config, broker.image.configs.of_topic(name))
 
 

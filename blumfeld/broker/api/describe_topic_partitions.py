@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blumfeld.broker.partitions_view import TOPIC_OPERATIONS, PartitionsView
+from blumfeld.broker.partitions_view import NO_OPERATIONS_ASKED, TOPIC_OPERATIONS, PartitionsView
 from blumfeld.cluster.controller.topic_names import invalid_topic_name, is_internal_topic
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.describe_topic_partitions import (
@@ -67,14 +67,14 @@ def _unknown(name: str) -> _Topic:
     return _error_topic(ErrorCode.INVALID_TOPIC_EXCEPTION if invalid else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name)
 
 
-def _error_topic(code: ErrorCode, name: str) -> _Topic:
+def _error_topic(code: ErrorCode, name: str, operations: int = NO_OPERATIONS_ASKED) -> _Topic:
     return _Topic(
         error_code=code,
         name=name,
         topic_id=ZERO_UUID,
         is_internal=is_internal_topic(name),
         partitions=[],
-        topic_authorized_operations=TOPIC_OPERATIONS,
+        topic_authorized_operations=operations,
     )
 
 

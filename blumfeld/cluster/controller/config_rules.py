@@ -27,6 +27,9 @@ MAX_VALUE_LENGTH: Final = 32_767
 GROUP_CONFIGS: Final = frozenset({"consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"})
 CLIENT_METRICS_CONFIGS: Final = frozenset({"interval.ms", "match", "metrics"})
 
+_NO_REMOTE_STORAGE = (
+    "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
+)
 _UNCLEAN = "unclean.leader.election.enable"
 
 
@@ -83,7 +86,8 @@ class ConfigRules:
             case ConfigResourceType.BROKER:
                 return _validate_broker_name(resource.name)
             case ConfigResourceType.CLIENT_METRICS:
-                return _validate_names(configs, CLIENT_METRICS_CONFIGS, "Unknown client metrics configuration: {}")
+                error = _validate_names(configs, CLIENT_METRICS_CONFIGS, "Unknown client metrics configuration: {}")
+                return error._replace(code=ErrorCode.INVALID_REQUEST) if error.is_failure else error
             case ConfigResourceType.GROUP:
                 if not resource.name:
                     return ApiError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
@@ -105,7 +109,7 @@ class ConfigRules:
         if "min.compaction.lag.ms" in configs or "max.compaction.lag.ms" in configs:
             return self._validate_compaction_lag(image, configs)
         if configs.get("remote.storage.enable", "").strip().lower() == "true":
-            return ApiError(ErrorCode.INVALID_CONFIG, "Tiered Storage functionality is disabled in the broker.")
+            return ApiError(ErrorCode.INVALID_CONFIG, _NO_REMOTE_STORAGE)
         return NO_ERROR
 
     def _validate_compaction_lag(self, image: MetadataImage, configs: Mapping[str, str]) -> ApiError:

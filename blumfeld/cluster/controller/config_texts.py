@@ -5,8 +5,12 @@ Owns the texts; what is allowed is said by the options table.
 
 from __future__ import annotations
 
+import re
+
 from blumfeld.config.values import Between, OneOf, Option, Type, Value, format_value, split_list
 
+_THROTTLED_REPLICAS = frozenset({"follower.replication.throttled.replicas", "leader.replication.throttled.replicas"})
+_PARTITION_AND_BROKER = re.compile("[0-9]+:[0-9]+")
 _NUMBERS = {Type.INT: 31, Type.SHORT: 15, Type.LONG: 63}
 
 
@@ -55,8 +59,8 @@ def _why_not_in_range(option: Option, valid: Between, number: float) -> str | No
 
 
 def _why_not_list(option: Option, members: list[str]) -> str | None:
-    if len(set(members)) < len(members):
-        return f"Configuration '{option.name}' values must not be duplicated."
+    if option.name in _THROTTLED_REPLICAS:
+        return _why_not_throttled_replicas(option, members)
     if "" in members:
         return f"Configuration '{option.name}' values must not be empty."
     if isinstance(option.valid, OneOf):
@@ -64,6 +68,17 @@ def _why_not_list(option: Option, members: list[str]) -> str | None:
             if not option.valid.allows(member):
                 return _invalid(option, member, _one_of(option.valid))
     return None
+
+
+def _why_not_throttled_replicas(option: Option, members: list[str]) -> str | None:
+    if members == ["*"] or all(_PARTITION_AND_BROKER.fullmatch(member) for member in members):
+        return None
+    return _invalid(
+        option,
+        f"[{', '.join(members)}]",
+        f"{option.name} must be the literal '*' or a list of replicas in the following format:"
+        " [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+    )
 
 
 def _one_of(valid: OneOf) -> str:

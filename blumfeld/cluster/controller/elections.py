@@ -10,10 +10,11 @@ counts as active although the image does not say so yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from blumfeld.cluster.controller.decision import MAX_RECORDS_PER_OPERATION, NO_ERROR, ApiError, Decision, Turn
 from blumfeld.cluster.controller.partition_change import Election, Target, change_partition
+from blumfeld.cluster.controller.refusals import refusal
 from blumfeld.cluster.image.directories import MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY
 from blumfeld.cluster.image.topics import NO_LEADER, PartitionRegistration, TopicImage
 from blumfeld.protocol.errors import ErrorCode
@@ -123,7 +124,8 @@ def updates_with(turn: Turn, broker_id: int) -> list[Record]:
 def elect_leaders(turn: Turn, request: ElectLeadersRequest) -> Decision[ElectLeadersResponse]:
     """Preferred or unclean election of the named partitions, of all if none is named (KIP-183, KIP-460)."""
     if request.election_type not in {PREFERRED, UNCLEAN}:
-        return Decision([], ElectLeadersResponse(error_code=ErrorCode.INVALID_REQUEST, replica_election_results=[]))
+        message = f"Unknown election type {request.election_type}"
+        return Decision([], cast("ElectLeadersResponse", refusal(request, ErrorCode.INVALID_REQUEST, message)))
     records: list[Record] = []
     results = []
     everything = request.topic_partitions is None

@@ -107,7 +107,7 @@ async def test_groups_and_metrics_subscriptions_are_described(admin: Admin) -> N
 @pytest.mark.parametrize(
     ("kind", "name", "code", "message"),
     [
-        (TOPIC, "nowhere", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, None),
+        (TOPIC, "nowhere", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ""),
         (
             TOPIC,
             "a b",
@@ -175,6 +175,13 @@ REFUSED: dict[str, tuple[int, str, list[tuple[str, int, str | None]], str]] = {
     "null": (BROKER, "1", [("background.threads", SET, None)], "Null value not supported for : background.threads"),
     "loggers": (BROKER_LOGGER, "1", [("root", SET, "INFO")], "This broker's loggers cannot be changed."),
     "type": (77, "1", [("a", SET, "b")], "Unknown resource type 77"),
+    "no list": (
+        BROKER,
+        "1",
+        [("background.threads", APPEND, "5")],
+        "Config value append is not allowed for config key: background.threads",
+    ),
+    "unknown list": (BROKER, "1", [("nonsense", SUBTRACT, "5")], "Unknown config name: nonsense"),
     "key twice": (TOPIC, "orders", [("a", SET, "b"), ("a", SET, "c")], "Error due to duplicate config keys"),
 }
 
@@ -182,7 +189,8 @@ REFUSED: dict[str, tuple[int, str, list[tuple[str, int, str | None]], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 async def test_changes_that_this_broker_refuses_itself(admin: Admin, case: str) -> None:
     kind, name, changes, message = REFUSED[case]
-    assert await change(admin, kind, name, *changes) == (ErrorCode.INVALID_REQUEST, message)
+    code = ErrorCode.INVALID_CONFIG if "list" in case else ErrorCode.INVALID_REQUEST
+    assert await change(admin, kind, name, *changes) == (code, message)
     assert admin.channel.asked == []
 
 

@@ -105,7 +105,8 @@ REFUSED = {
     "unknown config": (TOPIC, "orders", ("retention", SET, "1"), ErrorCode.INVALID_CONFIG),
     "bad value": (TOPIC, "orders", ("retention.ms", SET, "soon"), ErrorCode.INVALID_CONFIG),
     "no list": (TOPIC, "orders", ("retention.ms", APPEND, "1"), ErrorCode.INVALID_CONFIG),
-    "twice in a list": (TOPIC, "orders", ("cleanup.policy", SET, "delete,delete"), ErrorCode.INVALID_CONFIG),
+    "empty in a list": (TOPIC, "orders", ("cleanup.policy", SET, "delete,"), ErrorCode.INVALID_CONFIG),
+    "throttled": (TOPIC, "orders", ("leader.replication.throttled.replicas", SET, "x"), ErrorCode.INVALID_CONFIG),
     "too long": (BROKER, "1", ("ssl.keystore.key", SET, "x" * 32768), ErrorCode.INVALID_CONFIG),
     "operation": (TOPIC, "orders", ("retention.ms", 9, "1"), ErrorCode.INVALID_REQUEST),
     "no broker": (BROKER, "5", ("log.cleaner.threads", SET, "1"), ErrorCode.BROKER_ID_NOT_REGISTERED),
@@ -115,7 +116,7 @@ REFUSED = {
     "type": (77, "x", ("a", SET, "1"), ErrorCode.UNSUPPORTED_VERSION),
     "all groups": (GROUP, "", ("consumer.session.timeout.ms", SET, "1"), ErrorCode.INVALID_REQUEST),
     "group config": (GROUP, "g", ("session.timeout", SET, "1"), ErrorCode.INVALID_CONFIG),
-    "metrics config": (CLIENT_METRICS, "m", ("every", SET, "1"), ErrorCode.INVALID_CONFIG),
+    "metrics config": (CLIENT_METRICS, "m", ("every", SET, "1"), ErrorCode.INVALID_REQUEST),
 }
 
 
