@@ -27,17 +27,12 @@ def libs_directory() -> Path:
     return Path(os.environ.get("KAFKA_LIBS") or Path.home() / ".cache" / "apache-kafka")
 
 
-def cached_jars() -> list[str]:
-    """The jars that are there; none where they have not been fetched."""
-    return sorted(str(jar) for jar in libs_directory().glob("*.jar"))
-
-
 @cache
 def kafka_jars() -> list[str]:
     """Apache Kafka's jars with all they need, fetched if they are not there. JarsMissing where they can't be."""
     if not any(libs_directory().glob("kafka_2*.jar")):
         _fetch()
-    return cached_jars()
+    return sorted(str(jar) for jar in libs_directory().glob("*.jar"))
 
 
 def require_java() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blumfeld.protocol.schema import Message
-from tests.interop.java import cached_jars
+from tests.interop.java import require_java
 from tests.protocol.messages.catalogue import Versioned, all_messages, all_versions
 from tests.protocol.messages.definitions import Definition, differences, of_jars, of_kafka_python, versions_of
 
@@ -29,10 +29,7 @@ messages = pytest.mark.parametrize("message", all_messages(), ids=lambda message
 
 @pytest.fixture(scope="module")
 def definitions_in_jars() -> dict[str, Definition]:
-    jars = cached_jars()
-    if not jars:
-        pytest.skip("needs Apache Kafka's jars: the tests of Java fetch them")
-    return of_jars(tuple(jars))
+    return of_jars(tuple(require_java()))
 
 
 @messages
@@ -41,6 +38,7 @@ def test_a_declaration_agrees_with_the_definition_that_kafka_python_ships(messag
     assert definition is None or differences(message, definition) == []
 
 
+@pytest.mark.java
 @messages
 def test_a_declaration_agrees_with_the_definition_in_kafkas_jars(
     message: type[Message], definitions_in_jars: dict[str, Definition]
@@ -49,6 +47,7 @@ def test_a_declaration_agrees_with_the_definition_in_kafkas_jars(
     assert definition is None or differences(message, definition) == []
 
 
+@pytest.mark.java
 def test_declared_and_defined_are_the_same_versions_but_for_what_came_after_the_jars(
     definitions_in_jars: dict[str, Definition],
 ) -> None:
