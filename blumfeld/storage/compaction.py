@@ -30,6 +30,7 @@ from blumfeld.storage.index import MAX_RELATIVE_OFFSET
 from blumfeld.storage.log_config import FOREVER
 from blumfeld.storage.offset_map import OffsetMap
 from blumfeld.storage.recovery import CLEANED
+from blumfeld.storage.scan import scan
 from blumfeld.storage.segment import Segment
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ class Round:
         for segment, end in zip(self._segments, ends, strict=True):
             if end <= first_dirty:
                 continue
-            with segment.data.pinned():
-                for _, _, data in segment.batches():
+            with segment.data.pinned() as file:
+                for _, _, data in scan(file, 0, segment.size):
                     batch = RecordBatch(data)
                     if batch.last_offset < first_dirty:
                         continue
@@ -220,19 +221,21 @@ class Round:
         log.home.disk.open(cleaned.data.path, create=True).close()
         written.append(cleaned)
         kept = len(self._cleaning.transactions.kept)
+        cleaned.data.pin().truncate(0)
         try:
-            with cleaned.data.pinned() as file:
-                file.truncate(0)
-                changed = len(group) > 1
-                for segment in group:
-                    changed = self._copy(segment, cleaned) or changed
-                    self._bytes_read += segment.size
-                for aborted in self._cleaning.transactions.kept[kept:]:
-                    cleaned.txn_index.append(aborted)
-                cleaned.seal()
+            changed = len(group) > 1
+            for segment in group:
+                changed = self._copy(segment, cleaned) or changed
+                self._bytes_read += segment.size
+            for aborted in self._cleaning.transactions.kept[kept:]:
+                cleaned.txn_index.append(aborted)
+            cleaned.seal()
         except BaseException:
             self._discard(written)
             raise
+        finally:
+            cleaned.data.unpin()
+            cleaned.data.close()
         self._bytes_written += cleaned.size
         if not changed:
             self._discard(written)
@@ -245,8 +248,8 @@ class Round:
         parts: list[Buffer] = []
         noted: list[tuple[int, int, int]] = []
         pending = 0
-        with segment.data.pinned():
-            for _, _, data in segment.batches():
+        with segment.data.pinned() as file:
+            for _, _, data in scan(file, 0, segment.size):
                 self._step(len(data))
                 batch = RecordBatch(data)
                 left = self._cleaning.clean(batch)

@@ -42,12 +42,15 @@ class DataFile:
 
     @contextmanager
     def pinned(self) -> Iterator[File]:
-        """The open file, kept open meanwhile; for threads."""
-        file = self._open_files.pin(self)
+        """The open file, kept open meanwhile, or a handle of one's own; for threads."""
+        file, own = self._open_files.borrow(self)
         try:
             yield file
         finally:
-            self._open_files.unpin(self)
+            if own:
+                file.close()
+            else:
+                self._open_files.unpin(self)
 
     def pin(self) -> File:
         """The open file, kept open until `unpin`: for work that is handed to a thread."""
@@ -108,6 +111,14 @@ class OpenFiles:
             file = data_file.file if data_file.file is not None else self._open(data_file, create=False)
             data_file.pins += 1
             return file
+
+    def borrow(self, data_file: DataFile) -> tuple[File, bool]:
+        """As `pin` where the file is open; else a handle that counts for nothing, for the caller to close (True)."""
+        with self._lock:
+            if data_file.file is None:
+                return self._disk.open(data_file.path), True
+            data_file.pins += 1
+            return data_file.file, False
 
     def unpin(self, data_file: DataFile) -> None:
         """Undo one `pin`, closing the file where `close` was asked for meanwhile."""

@@ -142,7 +142,8 @@ class World:
             self.disk.recover()
             self._restart(self.random.choice([self.disk.kill, self.disk.crash]))
         checks.after_every_step(self.log, self.model)
-        require(len(self.disk.handles) <= _MAX_OPEN_FILES + 3, f"too many open files: {self.disk.open_handles()}")
+        bound = _MAX_OPEN_FILES + len(self.cold) + 1
+        require(len(self.disk.handles) <= bound, f"too many open files: {self.disk.open_handles()}")
 
     # Opening and the ends of the process.
     def open(self) -> None:
