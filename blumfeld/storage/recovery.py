@@ -198,8 +198,8 @@ def _trust(log: Log) -> None:
 
 
 def _first_to_scan(log: Log, recovery_point: int) -> int:
-    """The segment that holds the recovery point; all after it are scanned too."""
-    return max(sum(segment.base_offset <= recovery_point for segment in log.segments) - 1, 0)
+    """The segment that holds the last flushed offset, for it may not have been sealed then; all after it are scanned."""
+    return max(sum(segment.base_offset < recovery_point for segment in log.segments) - 1, 0)
 
 
 def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -> None:
@@ -207,6 +207,7 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
     end_offset = log.segments[first].base_offset
     log.epochs.truncate_from_end(end_offset)  # found again in the batches; what the file says of them may be outdated
     _prepare_producers(log, first, log_start_offset)
+    damage: BadBatch | None
     for index in range(first, len(log.segments)):
         segment = log.segments[index]
         if index > first:

@@ -4,8 +4,8 @@ Owns the order of steps in which the end of a log is dropped. A crash in the mid
 it should be, never one with a hole: later segments go first, and checkpoints that lie beyond the new end are lowered
 before anything else.
 
-Invariant: afterwards the log ends where its last batch ends, at or below the offset asked for (Kafka's ends at the offset
-asked for, even within a gap or a batch).
+Invariant: afterwards the log ends where its last batch ends, at or below the offset asked for (Kafka's ends at the
+offset asked for, even within a gap or a batch).
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ def test_the_clean_shutdown_file() -> None:
 def test_properties() -> None:
     written = checkpoint.encode_properties({"version": "1", "cluster.id": "abc="})
     assert checkpoint.decode_properties(written) == {"version": "1", "cluster.id": "abc="}
-    java = b"#\n#Mon Nov 23 09:50:09 UTC 2026\ncluster.id=4L6g3nShT-eMCtK--X86sw\nbroker.id = 3\n\n!x\ndirectory.id=a\\=b\n"
+    java = (
+        b"#\n#Mon Nov 23 09:50:09 UTC 2026\ncluster.id=4L6g3nShT-eMCtK--X86sw\nbroker.id = 3\n\n!x\ndirectory.id=a\\=b"
+    )
     assert checkpoint.decode_properties(java) == {
         "cluster.id": "4L6g3nShT-eMCtK--X86sw",
         "broker.id": "3",

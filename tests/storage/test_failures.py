@@ -14,8 +14,8 @@ from tests.storage.builders import NOW, LogBench, batch, marker, sized_batch
 STORAGE_ERROR = ErrorCode.KAFKA_STORAGE_ERROR
 
 
-def faulty(seed: int = 1) -> tuple[LogBench, FaultyDisk]:
-    disk = FaultyDisk(seed)
+def faulty(seed: int = 1, cold: float = 0.0) -> tuple[LogBench, FaultyDisk]:
+    disk = FaultyDisk(seed, cold=cold)
     disk.make_directories("/data")
     disk.sync_directory("/")
     bench = LogBench(disk, ManualClock(time_ms=NOW), "/data")
@@ -74,8 +74,7 @@ def test_an_offline_log_answers_everything_with_the_same_error() -> None:
 
 @pytest.mark.parametrize("operation", ["read_cached", "read_at"])
 def test_a_failed_read_takes_the_directory_offline(operation: str) -> None:
-    bench, disk = faulty()
-    disk.cold = 1.0 if operation == "read_at" else 0.0
+    bench, disk = faulty(cold=1.0 if operation == "read_at" else 0.0)
     bench.fill(2)
     disk.inject(errno.EIO, operation=operation, path=".log")
     assert bench.read(0).error is STORAGE_ERROR

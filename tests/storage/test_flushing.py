@@ -151,8 +151,7 @@ class GatedDisk:
         file = self._disk.open(path, **options)
         if not path.endswith(".log"):
             return file
-        gated = _GatedFile(file, self)
-        return gated
+        return _GatedFile(file, self)
 
 
 class _GatedFile:
@@ -181,7 +180,7 @@ def test_all_that_wait_share_a_sync(
 ) -> None:
     gated = GatedDisk(disk)
     disk.make_directories(str(tmp_path))
-    bench = LogBench(gated, clock, str(tmp_path))  # type: ignore[arg-type]  # a disk in all it does
+    bench = LogBench(gated, clock, str(tmp_path))
     commit = GroupCommit(executor)
     bench.fill(1)
     first = commit.request(bench.log, 1)

@@ -1,0 +1,536 @@
+"""The log manager: directories, checkpoints, clean and unclean stops, turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blumfeld.config.sources import Config, Layer
+from blumfeld.env.clock import ManualClock
+from blumfeld.env.disk import Disk, RealDisk
+from blumfeld.env.entropy import SeededEntropy
+from blumfeld.env.faulty_disk import FaultyDisk
+from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage.errors import CorruptLog, StorageError
+from blumfeld.storage.log import Log
+from blumfeld.storage.manager import LogManager
+from tests.storage.builders import batch, offsets, sized_batch
+
+CLUSTER = "cluster-of-the-tests"
+ID_A, ID_B = bytes([0xA]) * 16, bytes([0xB]) * 16
+MINUTE_MS = 60_000
+
+
+class Inline(Executor):
+    """Runs everything at once, in the caller's thread."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Office:
+    """A manager that is opened, killed and closed over the same directories."""
+
+    def __init__(self, disk: Disk, clock: ManualClock, *roots: str) -> None:
+        self.disk = disk
+        self.clock = clock
+        self.roots = roots
+        self.properties: dict[str, str] = {"log.dirs": ",".join(roots), "log.segment.bytes": str(1 << 20)}
+        self.entropy = SeededEntropy(5)
+        self._manager: LogManager | None = None
+
+    @property
+    def manager(self) -> LogManager:
+        if self._manager is None:
+            self.open()
+        assert self._manager is not None
+        return self._manager
+
+    def open(self, *, cluster_id: str = CLUSTER, node_id: int = 1) -> LogManager:
+        config = Config([Layer("test", self.properties)])
+        manager = LogManager(config, self.disk, self.clock, self.entropy, executor=Inline())
+        manager.open(cluster_id, node_id)
+        self._manager = manager
+        return manager
+
+    def restart(self, broker_epoch: int = 7) -> LogManager:
+        self.manager.close(broker_epoch)
+        return self.open()
+
+    def kill(self) -> LogManager:
+        self.release()
+        return self.open()
+
+    def release(self) -> None:
+        if self._manager is not None:
+            self._manager.release()
+        self._manager = None
+
+    def turn(self, ms: int = 0) -> None:
+        self.clock.advance(ms=ms)
+        self.manager.turn(self.clock.time_ms())
+
+    def file(self, name: str, root: int = 0) -> str:
+        return self.disk.read_file(f"{self.roots[root]}/{name}").decode()
+
+
+@pytest.fixture
+def office(disk: Disk, clock: ManualClock, tmp_path: Path) -> Iterator[Office]:
+    office = Office(disk, clock, f"{tmp_path}/a")
+    yield office
+    office.release()
+
+
+@pytest.fixture
+def two(disk: Disk, clock: ManualClock, tmp_path: Path) -> Iterator[Office]:
+    office = Office(disk, clock, f"{tmp_path}/a", f"{tmp_path}/b")
+    yield office
+    office.release()
+
+
+def fill(log: Log, count: int = 3, *, clock: ManualClock, size: int = 1000) -> None:
+    data = bytes(sized_batch(size, timestamp=clock.time_ms()))
+    for _ in range(count):
+        assert log.append_as_leader(data, 1, now_ms=clock.time_ms()).error is ErrorCode.NONE
+
+
+def everything(log: Log) -> list[int]:
+    found: list[int] = []
+    while len(records := log.read(found[-1] + 1 if found else log.log_start_offset, 1 << 20).records):
+        found += offsets(records)
+    return found
+
+
+def test_the_managers_own_threads(disk: Disk, clock: ManualClock, tmp_path: Path) -> None:
+    config = Config([Layer("test", {"log.dirs": f"{tmp_path}/a", "log.segment.bytes": str(1 << 20)})])
+    for _ in range(2):
+        manager = LogManager(config, disk, clock, SeededEntropy(1))
+        manager.open(CLUSTER, 1)
+        log = manager.create("t", 0, ID_A)
+        fill(log, 4, clock=clock, size=400_000)
+        assert manager.flushed(log, log.log_end_offset).result(10) == log.log_end_offset
+        manager.turn(clock.time_ms())
+        manager.close()
+
+
+# Identity.
+def test_a_fresh_directory_becomes_ours(office: Office) -> None:
+    office.open()
+    properties = office.file("meta.properties")
+    assert f"cluster.id={CLUSTER}\n" in properties
+    assert "node.id=1\n" in properties
+    assert "version=1\n" in properties
+    assert "directory.id=" in properties
+    assert office.manager.clean_shutdown_broker_epoch == -1
+    (directory_id,) = office.manager.directory_ids()
+    assert office.kill().directory_ids() == [directory_id]
+
+
+def test_a_second_broker_on_the_directory_is_told_what_to_do(office: Office) -> None:
+    office.open()
+    before = office.disk.list(office.roots[0])
+    other = Office(office.disk, office.clock, *office.roots)
+    with pytest.raises(StorageError, match=r"in use by another process.*log\.dirs"):
+        other.open()
+    assert office.disk.list(office.roots[0]) == before
+    office.release()
+    other.open()
+    other.release()
+
+
+@pytest.mark.parametrize(
+    ("identity", "text"),
+    [({"cluster_id": "another"}, f"belongs to cluster.id {CLUSTER}"), ({"node_id": 2}, "belongs to node.id 1")],
+)
+def test_the_directory_of_another_cluster_or_node_is_refused(
+    office: Office, identity: dict[str, Any], text: str
+) -> None:
+    fill(office.manager.create("t", 0, ID_A), clock=office.clock)
+    office.release()
+    before = office.file("meta.properties")
+    with pytest.raises(StorageError, match=text):
+        office.open(**identity)
+    assert office.file("meta.properties") == before
+    log = office.open().get("t", 0)
+    assert log is not None
+    assert log.log_end_offset == 3
+
+
+def test_an_older_kafkas_identity_is_taken_over(office: Office) -> None:
+    office.disk.make_directories(office.roots[0])
+    text = f"#\n#Mon Nov 23 09:50:09 UTC 2026\nversion=0\nbroker.id=1\ncluster.id={CLUSTER}\n"
+    office.disk.write_file_atomically(f"{office.roots[0]}/meta.properties", text.encode())
+    office.open()
+    assert "node.id=1\n" in office.file("meta.properties")
+    assert "broker.id" not in office.file("meta.properties")
+
+
+@pytest.mark.skipif("os.geteuid() == 0", reason="root may write anywhere")
+def test_a_read_only_directory(clock: ManualClock, tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    root.mkdir()
+    root.chmod(0o555)
+    try:
+        with pytest.raises(StorageError, match="cannot be used"):
+            Office(RealDisk(), clock, str(root)).open()
+    finally:
+        root.chmod(0o755)
+
+
+def test_a_directory_that_fails_is_offline_while_there_is_another(clock: ManualClock) -> None:
+    disk = FaultyDisk(1)
+    disk.inject(30, operation="lock", path="/a", times=None)  # EROFS
+    alone = Office(disk, clock, "/a")
+    with pytest.raises(StorageError, match=r"cannot be used.*log\.dirs"):
+        alone.open()
+    both = Office(disk, clock, "/a", "/b")
+    both.open()
+    assert len(both.manager.directory_ids()) == 1
+    assert both.manager.create("t", 0, ID_A).directory == "/b/t-0"
+    both.release()
+    assert disk.open_handles() == []
+
+
+def test_copies_of_a_directory_are_refused(two: Office) -> None:
+    two.open()
+    two.release()
+    properties = two.disk.read_file(f"{two.roots[0]}/meta.properties")
+    two.disk.write_file_atomically(f"{two.roots[1]}/meta.properties", properties)
+    with pytest.raises(StorageError, match="one is a copy"):
+        two.open()
+
+
+# Logs.
+def test_logs_are_made_found_and_kept(office: Office) -> None:
+    log = office.manager.create("topic-with-dash", 3, ID_A, {"retention.ms": "5"})
+    assert log.topic_partition == "topic-with-dash-3"
+    assert log.config.retention_ms == 5
+    assert log.config.segment_bytes == 1 << 20
+    assert office.manager.get("topic-with-dash", 3) is log
+    assert office.manager.get("topic-with-dash", 0) is None
+    assert office.manager.create("topic-with-dash", 3, ID_A, {"retention.ms": "9"}) is log
+    assert log.config.retention_ms == 9
+    office.manager.update_topic_config("topic-with-dash", {})
+    assert log.config.retention_ms == 604_800_000
+    assert list(office.manager.logs()) == [log]
+    with pytest.raises(StorageError, match="an earlier topic of that name"):
+        office.manager.create("topic-with-dash", 3, ID_B)
+
+
+@pytest.mark.parametrize("stop", ["restart", "kill"])
+def test_logs_are_there_again(two: Office, stop: str) -> None:
+    for number in range(6):
+        fill(two.manager.create("t", number, ID_A), number, clock=two.clock)
+    places = {log.partition: log.directory for log in two.manager.logs()}
+    assert len({directory.rpartition("/")[0] for directory in places.values()}) == 2
+    getattr(two, stop)()
+    assert {log.partition: log.directory for log in two.manager.logs()} == places
+    for number in range(6):
+        log = two.manager.get("t", number)
+        assert log is not None
+        assert log.topic_id == ID_A
+        assert everything(log) == list(range(number))
+
+
+def test_a_partition_is_made_where_it_was_assigned(two: Office) -> None:
+    first, second = two.open().directory_ids()
+    for number in range(3):
+        log = two.manager.create("t", number, ID_A, directory_id=second)
+        assert two.manager.directory_of(log) == second
+    assert two.manager.directory_of(two.manager.create("t", 8, ID_A, directory_id=bytes(16))) == first
+
+
+def test_names_that_are_no_partitions_are_left_alone(office: Office) -> None:
+    office.open()
+    office.release()
+    for name in ("lost+found", "notes", "t-0.abc-future", "t-1.abc-stray", "__cluster_metadata-0"):
+        office.disk.make_directories(f"{office.roots[0]}/{name}")
+    office.disk.make_directories(f"{office.roots[0]}/old-0.0123-delete")
+    office.open()
+    assert list(office.manager.logs()) == []
+    office.turn()
+    names = office.disk.list(office.roots[0])
+    assert "old-0.0123-delete" not in names
+    assert {"lost+found", "notes", "t-0.abc-future", "t-1.abc-stray", "__cluster_metadata-0"} <= set(names)
+
+
+def test_the_same_partition_in_two_directories(two: Office) -> None:
+    two.manager.create("t", 0, ID_A, directory_id=two.manager.directory_ids()[0])
+    two.release()
+    two.disk.make_directories(f"{two.roots[1]}/t-0")
+    with pytest.raises(StorageError, match="t-0 is in two log directories"):
+        two.open()
+
+
+# Deleting.
+def test_a_deleted_log_is_gone_at_once_and_its_files_later(office: Office) -> None:
+    log = office.manager.create("t" * 249, 0, ID_A)
+    fill(log, clock=office.clock)
+    office.manager.delete("t" * 249, 0)
+    assert office.manager.get("t" * 249, 0) is None
+    (name,) = [name for name in office.disk.list(office.roots[0]) if name.endswith("-delete")]
+    assert name.startswith("tttt")
+    assert len(name) <= 255
+    fill(office.manager.create("t" * 249, 0, ID_B), 1, clock=office.clock)
+    office.turn(59_999)
+    assert name in office.disk.list(office.roots[0])
+    office.turn(1)
+    assert name not in office.disk.list(office.roots[0])
+    office.manager.delete("unknown", 0)
+
+
+def test_what_waited_to_be_deleted_goes_at_the_next_start(office: Office) -> None:
+    office.manager.create("t", 0, ID_A)
+    office.manager.delete("t", 0)
+    office.kill()
+    office.turn()
+    assert not [name for name in office.disk.list(office.roots[0]) if name.endswith("-delete")]
+
+
+def test_checkpoints_of_a_deleted_partition_do_not_haunt_a_new_one(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A)
+    fill(log, 5, clock=office.clock)
+    log.update_high_watermark(5)
+    log.advance_log_start_offset(2)
+    log.flush()
+    office.turn(MINUTE_MS)
+    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 5\n"
+    office.manager.delete("t", 0)
+    fill(office.manager.create("t", 0, ID_B), 3, clock=office.clock)
+    office.kill()
+    again = office.manager.get("t", 0)
+    assert again is not None
+    assert (again.log_start_offset, again.log_end_offset, again.high_watermark) == (0, 3, 0)
+
+
+# Checkpoints and stops.
+def test_checkpoints_are_written_in_their_turns(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A)
+    fill(log, 5, clock=office.clock)
+    log.update_high_watermark(4)
+    office.turn(5_000)
+    assert office.file("replication-offset-checkpoint") == "0\n1\nt 0 4\n"
+    assert not office.disk.exists(f"{office.roots[0]}/recovery-point-offset-checkpoint")
+    log.flush()
+    log.advance_log_start_offset(2)
+    office.turn(55_000)
+    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 5\n"
+    assert office.file("log-start-offset-checkpoint") == "0\n1\nt 0 2\n"
+    office.kill()
+    again = office.manager.get("t", 0)
+    assert again is not None
+    assert (again.log_start_offset, again.high_watermark, again.recovery_point) == (2, 4, 5)
+
+
+def test_a_clean_stop_is_known_at_the_next_start_and_only_then(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A)
+    fill(log, 5, clock=office.clock)
+    log.update_high_watermark(5)
+    office.manager.close(broker_epoch=42)
+    assert json.loads(office.file(".kafka_cleanshutdown")) == {"version": 0, "brokerEpoch": 42}
+    assert office.open().clean_shutdown_broker_epoch == 42
+    assert not office.disk.exists(f"{office.roots[0]}/.kafka_cleanshutdown")
+    again = office.manager.get("t", 0)
+    assert again is not None
+    assert (again.high_watermark, again.recovery_point) == (5, 5)
+    assert office.kill().clean_shutdown_broker_epoch == -1
+
+
+def test_different_epochs_of_two_directories_are_no_clean_stop(two: Office) -> None:
+    two.open()
+    two.manager.close(broker_epoch=42)
+    two.disk.write_file_atomically(f"{two.roots[1]}/.kafka_cleanshutdown", b'{"version":0,"brokerEpoch":41}')
+    assert two.open().clean_shutdown_broker_epoch == -1
+
+
+@pytest.mark.parametrize("text", [b"", b"0\n0\n", b"garbage", b"0\n7\n"])
+def test_empty_and_malformed_checkpoints_cost_a_scan_but_no_data(office: Office, text: bytes) -> None:
+    fill(office.manager.create("t", 0, ID_A), 5, clock=office.clock)
+    office.release()
+    for name in ("recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"):
+        office.disk.write_file_atomically(f"{office.roots[0]}/{name}", text)
+    log = office.open().get("t", 0)
+    assert log is not None
+    assert everything(log) == list(range(5))
+
+
+def test_a_truncation_lowers_the_checkpoint_first(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A)
+    fill(log, 5, clock=office.clock)
+    log.flush()
+    office.turn(MINUTE_MS)
+    log.truncate_to(2)
+    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 2\n"
+    office.kill()
+    again = office.manager.get("t", 0)
+    assert again is not None
+    assert again.log_end_offset == 2
+
+
+def test_a_damaged_log_is_offline_and_stays_so_until_it_is_mended(office: Office) -> None:
+    fill(office.manager.create("t", 0, ID_A), 5, clock=office.clock)
+    fill(office.manager.create("t", 1, ID_A), 5, clock=office.clock)
+    for log in office.manager.logs():
+        log.flush()
+    office.turn(MINUTE_MS)
+    office.release()
+    path = f"{office.roots[0]}/t-0/00000000000000000000.log"
+    good = office.disk.read_file(path)
+    office.disk.write_file_atomically(path, good[:2500] + b"\xff" + good[2501:])
+    for stop in (office.open, office.restart, office.kill):
+        manager = stop()
+        assert manager.get("t", 0) is None
+        healthy = manager.get("t", 1)
+        assert healthy is not None
+        with pytest.raises(CorruptLog, match="t-0.*had been flushed"):
+            manager.create("t", 0, ID_A)
+        fill(healthy, 1, clock=office.clock)
+    office.release()
+    office.disk.write_file_atomically(path, good)
+    mended = office.open().get("t", 0)
+    assert mended is not None
+    assert everything(mended) == list(range(5))
+
+
+def test_a_damaged_log_can_be_deleted(office: Office) -> None:
+    fill(office.manager.create("t", 0, ID_A), 5, clock=office.clock)
+    next(office.manager.logs()).flush()
+    office.turn(MINUTE_MS)
+    office.release()
+    office.disk.write_file_atomically(f"{office.roots[0]}/t-0/00000000000000000000.log", b"garbage")
+    office.open().delete("t", 0)
+    log = office.manager.create("t", 0, ID_B)
+    assert log.log_end_offset == 0
+
+
+# Turns.
+def test_logs_are_flushed_after_flush_ms(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A, {"flush.ms": "3000"})
+    lazy = office.manager.create("t", 1, ID_A)
+    fill(log, 2, clock=office.clock)
+    fill(lazy, 2, clock=office.clock)
+    office.turn(2000)
+    assert log.recovery_point == 0
+    office.turn(1000)
+    assert (log.recovery_point, lazy.recovery_point) == (2, 0)
+    fill(log, 1, clock=office.clock)
+    office.turn(1000)
+    office.turn(3000)
+    assert log.recovery_point == 3
+
+
+def test_a_sealed_segment_is_flushed(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A, {"segment.bytes": "1048576"})
+    fill(log, 3, clock=office.clock, size=600_000)
+    assert len(log.segments) == 3
+    assert log.recovery_point == 2
+
+
+def test_waiting_for_a_flush(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A, {"flush.messages": "1"})
+    result = log.append_as_leader(batch(), 1, now_ms=office.clock.time_ms())
+    assert result.must_flush
+    assert office.manager.flushed(log, result.last_offset + 1).result(0) == 1
+
+
+def test_retention_runs_in_its_turn(office: Office) -> None:
+    log = office.manager.create("t", 0, ID_A, {"retention.ms": "60000", "segment.bytes": "1048576"})
+    fill(log, 4, clock=office.clock, size=600_000)
+    log.update_high_watermark(4)
+    office.turn(299_999)
+    assert log.log_start_offset == 0
+    office.turn(1)
+    assert log.log_start_offset == 4
+    office.turn(MINUTE_MS)
+    assert not [name for name in office.disk.list(log.directory) if name.endswith(".deleted")]
+
+
+def test_producers_expire_in_their_turn(office: Office) -> None:
+    office.properties["producer.id.expiration.ms"] = "1000"
+    log = office.manager.create("t", 0, ID_A)
+    log.append_as_leader(batch(b"a", producer_id=1, producer_epoch=0, base_sequence=0), 1, now_ms=1_700_000_000_000)
+    office.turn(600_000)
+    assert log.producers.by_id == {}
+
+
+# Failing disks.
+def test_a_disk_error_takes_one_directory_offline_and_leaves_the_other(clock: ManualClock) -> None:
+    disk = FaultyDisk(1)
+    office = Office(disk, clock, "/a", "/b")
+    first, second = office.open().directory_ids()
+    sick = office.manager.create("t", 0, ID_A, directory_id=first)
+    well = office.manager.create("t", 1, ID_A, directory_id=second)
+    told: list[bytes] = []
+    office.manager.on_directory_failure = told.append
+    disk.inject(5, operation="append", path="/a/", times=None)
+    result = sick.append_as_leader(batch(), 1, now_ms=clock.time_ms())
+    assert result.error is ErrorCode.KAFKA_STORAGE_ERROR
+    assert told == [first]
+    assert office.manager.offline_directory_ids() == [first]
+    assert office.manager.directory_ids() == [second]
+    assert office.manager.get("t", 0) is None
+    assert list(office.manager.logs()) == [well]
+    fill(well, clock=clock)
+    with pytest.raises(StorageError, match="offline"):
+        office.manager.create("t", 0, ID_A)
+    with pytest.raises(StorageError, match="offline"):
+        office.manager.create("t", 5, ID_A, directory_id=first)
+    assert office.manager.create("t", 6, ID_A).directory == "/b/t-6"
+    office.turn(10 * MINUTE_MS)
+    office.manager.close()
+    assert disk.exists("/b/.kafka_cleanshutdown")
+    assert not disk.exists("/a/.kafka_cleanshutdown")
+    assert disk.open_handles() == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_clean_stop_survives_a_power_cut(seed: int, clock: ManualClock) -> None:
+    disk = FaultyDisk(seed)
+    office = Office(disk, clock, "/data/a")
+    disk.make_directories("/data/a")
+    disk.sync_directory("/")
+    disk.sync_directory("/data")
+    for number in range(4):
+        log = office.manager.create("t", number, ID_A, {"segment.bytes": "1048576"})
+        fill(log, number, clock=clock, size=400_000)
+        log.update_high_watermark(number)
+    office.manager.close(broker_epoch=3)
+    disk.crash()
+    manager = office.open()
+    assert manager.clean_shutdown_broker_epoch == 3
+    for number in range(1, 4):
+        again = manager.get("t", number)
+        assert again is not None
+        assert everything(again) == list(range(number))
+        assert again.high_watermark == number
+    office.release()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_checkpoint_says_was_flushed_is_there_after_a_power_cut(seed: int, clock: ManualClock) -> None:
+    disk = FaultyDisk(seed)
+    disk.make_directories("/data/a")
+    disk.sync_directory("/")
+    disk.sync_directory("/data")
+    office = Office(disk, clock, "/data/a")
+    log = office.manager.create("t", 0, ID_A, {"segment.bytes": "1048576"})
+    for step in range(seed % 5 + 2):
+        fill(log, 2, clock=clock, size=300_000)
+        if step % 2:
+            log.flush()
+        if step == 3:
+            log.truncate_to(3)
+        office.turn(20_000)
+    office.release()
+    disk.crash()
+    again = office.open().get("t", 0)
+    found = everything(again) if again is not None else []
+    assert found == list(range(len(found)))
+    office.release()
