@@ -25,13 +25,10 @@ if TYPE_CHECKING:
     from blumfeld.protocol.schema import Response
 
 
-class Ticket(Protocol):
+class Ticket:
     """One request as a machine sees it: kept where the answer has to wait, handed back with the answer."""
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        ...
+    __slots__ = ()
 
 
 class Answer(NamedTuple):

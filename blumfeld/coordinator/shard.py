@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from blumfeld.coordinator.decision import Answer, Decision, LogRecord, Machine
+from blumfeld.coordinator.decision import Answer, Decision, LogRecord, Machine, Ticket
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.records import Record, build_batch
 
@@ -47,7 +47,7 @@ class State(IntEnum):
     FAILED = 2
 
 
-class RequestTicket(Generic[R]):
+class RequestTicket(Ticket, Generic[R]):
     """One request: its answer, or the future of it."""
 
     __slots__ = ("_answered", "_future", "_refuse", "_response")
@@ -57,14 +57,6 @@ class RequestTicket(Generic[R]):
         self._response: R | None = None
         self._answered = False
         self._future: asyncio.Future[R] | None = None
-
-    @property
-    def is_answered(self) -> bool:
-        return self._answered
-
-    @property
-    def is_gone(self) -> bool:
-        return self._future is not None and self._future.done()
 
     def answer(self, response: R) -> None:
         """Answer the request, unless its connection is gone."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from blumfeld.coordinator.deadlines import DeadlineQueue
-from blumfeld.coordinator.decision import Decision, LogRecord
+from blumfeld.coordinator.decision import Decision, LogRecord, Ticket
 from blumfeld.coordinator.group.classic import ClassicGroup
 from blumfeld.coordinator.group.config import GroupConfig
 from blumfeld.coordinator.group.machine import GroupMachine
@@ -41,16 +41,12 @@ Protocols = tuple[tuple[str, bytes], ...]
 RANGE: Protocols = (("range", subscription("orders")),)
 
 
-class Answered:
+class Answered(Ticket):
     """A ticket: the request's answer, once there is one."""
 
     def __init__(self) -> None:
         self.response: Any = None
         self.refused: ErrorCode | None = None
-
-    @property
-    def is_gone(self) -> bool:
-        return False
 
     @property
     def is_parked(self) -> bool:
