@@ -64,7 +64,8 @@ def describe_topic_partitions(
 
 def _unknown(name: str) -> _Topic:
     invalid = invalid_topic_name(name) is not None
-    return _error_topic(ErrorCode.INVALID_TOPIC_EXCEPTION if invalid else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name)
+    code = ErrorCode.INVALID_TOPIC_EXCEPTION if invalid else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    return _error_topic(code, name, TOPIC_OPERATIONS)
 
 
 def _error_topic(code: ErrorCode, name: str, operations: int = NO_OPERATIONS_ASKED) -> _Topic:

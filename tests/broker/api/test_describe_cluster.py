@@ -105,6 +105,7 @@ async def test_unknown_topics_are_told_only_when_named(admin: Admin) -> None:
         ("a b", ErrorCode.INVALID_TOPIC_EXCEPTION),
         ("nowhere", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
     ]
+    assert {t.topic_authorized_operations for t in response.topics} == {3576}
 
 
 @pytest.mark.parametrize("cursor", [("b", 0), ("a", -1)])
