@@ -88,6 +88,8 @@ class InternalTopic:
         arrival = asyncio.ensure_future(self._arrival(creation))
         try:
             await asyncio.wait({arrival}, timeout=timeout_ms / 1000)
+            if arrival.done():
+                arrival.result()
         finally:
             arrival.cancel()
         return self._exists
