@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from blumfeld.config.values import ConfigError
 
+GATHERING_MS = "150"
+"""How long a new group waits for more members where nobody wants to wait: long enough that members started together are
+assigned once, and that kafka-python has its topic's metadata by then (joining faster, it may assign nothing at all and
+never look again: it refreshes metadata 100 ms after it connects)."""
+
 PROFILES = ("test", "dev", "durable", "none")
 
 
@@ -24,7 +29,7 @@ def profile_properties(profile: str, brokers: int) -> dict[str, str]:
         case "test":
             return {
                 **common,
-                "group.initial.rebalance.delay.ms": "0",
+                "group.initial.rebalance.delay.ms": GATHERING_MS,
                 "offsets.topic.num.partitions": "5",
                 "transaction.state.log.num.partitions": "5",
                 "group.min.session.timeout.ms": "100",
@@ -36,7 +41,7 @@ def profile_properties(profile: str, brokers: int) -> dict[str, str]:
         case "dev":
             return {
                 **common,
-                "group.initial.rebalance.delay.ms": "0",
+                "group.initial.rebalance.delay.ms": GATHERING_MS,
                 "group.consumer.min.heartbeat.interval.ms": "1000",
                 "group.consumer.heartbeat.interval.ms": "1000",
             }

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOG_TURN_S = 0.5
+LOADED_POLL_S = 0.002
 CONTROLLED_SHUTDOWN_S = 5.0
 DRAIN_S = 1.0
 
@@ -122,6 +123,7 @@ class Node:
         self._lifecycle.ready()
         await self._lifecycle.unfenced()
         self._undo.append(self._leave)
+        await self._loaded()
         self._turn_logs()
 
     def _compose_controller(self) -> QuorumController:
@@ -213,6 +215,11 @@ class Node:
             raise StartError(busy_port(endpoint.host, endpoint.port, error)) from error
         self._undo.append(listener.stop)
         return listener
+
+    async def _loaded(self) -> None:
+        """Ready means that groups can be joined: the coordinators of what this broker leads have loaded."""
+        while self._groups.runtime.is_loading:
+            await asyncio.sleep(LOADED_POLL_S)
 
     async def _leave(self) -> None:
         """Have leaderships moved away, where there is anybody to move them to."""

@@ -40,7 +40,7 @@ def test_the_later_source_wins() -> None:
 def test_a_profile_is_weaker_than_everything_but_the_defaults() -> None:
     name = "group.initial.rebalance.delay.ms"
     assert Config().int(name) == load(profile="none").int(name) == load(profile="durable").int(name) == 3_000
-    assert load(profile="test").int(name) == 0
+    assert load(profile="test").int(name) == 150
     assert load(profile="test").origin(name) == "profile test"
     assert load(profile="test", file=("f", f"{name}=9")).int(name) == 9
     with pytest.raises(ConfigError, match=r"'fast' .* one of test, dev, durable, none"):

@@ -46,10 +46,12 @@ def group() -> str:
 def test_each_partition_is_owned_by_exactly_one_member(client: Client, topic: str, group: str, size: int) -> None:
     members = [client.join(group, topic) for _ in range(size)]
     try:
-        wait_for(lambda: owned_once(members, topic), "each partition is owned once")
         wait_for(lambda: client.group_members(group) == size, f"the group has {size} members")
-        idle = sum(not member.assignment() for member in members)
-        assert idle == max(0, size - PARTITIONS)
+        idle = max(0, size - PARTITIONS)
+        wait_for(
+            lambda: owned_once(members, topic) and sum(not m.assignment() for m in members) == idle,
+            f"each partition is owned once, {idle} members are idle",
+        )
         client.produce(topic, [Sent(str(n).encode(), partition=n % PARTITIONS) for n in range(30)])
         wait_for(
             lambda: sorted(int(r.value or b"-1") for m in members for r in m.received()) == list(range(30)),

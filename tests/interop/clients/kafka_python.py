@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaConnectionError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from tests.interop.clients.face import Client, Got, Sent, TooLarge
 from tests.interop.clients.polling import PollingMember
@@ -34,7 +34,10 @@ class KafkaPythonMember(PollingMember):
         self._consumer = KafkaConsumer(self._topic, **self._settings)
 
     def poll(self) -> tuple[list[Got], frozenset[tuple[str, int]]]:
-        found = self._consumer.poll(timeout_ms=50)
+        try:
+            found = self._consumer.poll(timeout_ms=50)
+        except KafkaConnectionError:  # the broker is down for a moment: applications poll again
+            found = {}
         got = [_got(record) for records in found.values() for record in records]
         return got, frozenset((tp.topic, tp.partition) for tp in self._consumer.assignment())
 
