@@ -161,6 +161,18 @@ def write_file_atomically(disk: Disk, path: str, data: Buffer, sync: bool) -> No
         disk.sync_directory(paths.parent(path))
 
 
+def make_durable_directories(disk: Disk, path: str) -> None:
+    """Make a directory and those above it, such that the new ones would survive a power cut."""
+    made: list[str] = []
+    level = path
+    while not disk.exists(level):
+        made.append(level)
+        level = paths.parent(level)
+    disk.make_directories(path)
+    for level in made:
+        disk.sync_directory(paths.parent(level))
+
+
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
 _BINARY: int = getattr(os, "O_BINARY", 0)
 _CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)

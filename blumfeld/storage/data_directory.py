@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from blumfeld.env.disk import DiskBusy
+from blumfeld.env.disk import DiskBusy, make_durable_directories
 from blumfeld.protocol.primitives import uuid_from_text, uuid_to_text
 from blumfeld.storage import checkpoint
 from blumfeld.storage.checkpoint import TopicPartition
@@ -48,7 +48,7 @@ class DataDirectory(LogDirectory):
         self.written: dict[str, dict[TopicPartition, int]] = {}
         self.damaged = {}
         self._writing = threading.Lock()
-        self.disk.make_directories(self.path)
+        make_durable_directories(self.disk, self.path)
         self._take_lock()
         try:
             self._identify(cluster_id, node_id, entropy)

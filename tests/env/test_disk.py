@@ -11,7 +11,7 @@ import pytest
 
 from blumfeld.env import paths
 from blumfeld.env.clock import ManualClock
-from blumfeld.env.disk import Disk, DiskBusy, File, RealDisk
+from blumfeld.env.disk import Disk, DiskBusy, File, RealDisk, make_durable_directories
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.env.memory_disk import MemoryDisk
 
@@ -181,6 +181,16 @@ def test_directories_are_made_listed_and_removed_whole(place: Place) -> None:
     assert not place.disk.exists(place.path("a"))
     with pytest.raises(FileNotFoundError):
         place.disk.list(place.path("a"))
+
+
+def test_new_directories_can_be_made_durable(place: Place) -> None:
+    make_durable_directories(place.disk, place.path("a", "b", "c"))
+    make_durable_directories(place.disk, place.path("a", "b", "c"))
+    assert place.disk.is_directory(place.path("a", "b", "c"))
+    if isinstance(place.disk, FaultyDisk):
+        make_durable_directories(place.disk, "/one/two")
+        place.disk.crash()
+        assert place.disk.is_directory("/one/two")
 
 
 def test_renaming_replaces_files_and_moves_directories(place: Place) -> None:
