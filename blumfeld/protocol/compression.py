@@ -53,6 +53,10 @@ def compress(codec: int, data: Buffer) -> bytes:
         return bytes(data)
     if codec is Codec.SNAPPY:
         return b"".join(_snappy_pieces(data))
+    if codec is Codec.LZ4:
+        compressor = _library(codec).Compressor(block_linked=False)  # Kafka's Java reader refuses linked blocks
+        compressor.compress(data)
+        return bytes(compressor.finish())
     return bytes(_library(codec).compress(data))
 
 

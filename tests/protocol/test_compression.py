@@ -74,6 +74,12 @@ def test_a_gzip_trailer_that_lies_is_not_believed() -> None:
         decompress(Codec.GZIP, packed, 1 << 30)
 
 
+def test_lz4_blocks_stand_alone() -> None:
+    """Apache Kafka's Java reader takes no frame whose blocks depend on each other."""
+    independent_blocks = 0x20
+    assert compress(Codec.LZ4, bytes(300_000))[4] & independent_blocks
+
+
 def test_snappy_raw_and_in_xerial_blocks() -> None:
     text = SAMPLES["text"]
     assert decompress(Codec.SNAPPY, bytes(cramjam.snappy.compress_raw(text)), len(text)) == text
