@@ -205,6 +205,7 @@ def _first_to_scan(log: Log, recovery_point: int) -> int:
 def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -> None:
     """Scan the segments from number `first` on; the log ends at the first bad batch."""
     end_offset = log.segments[first].base_offset
+    stored_starts = dict(log.epochs.entries)
     log.epochs.truncate_from_end(end_offset)  # found again in the batches; what the file says of them may be outdated
     _prepare_producers(log, first, log_start_offset)
     damage: BadBatch | None
@@ -225,7 +226,7 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
             log.producers.end_offset = end_offset = segment.base_offset
             log.snapshots.write(log.producers)
         _logger.debug("%s: recovering %r", log.topic_partition, segment)
-        damage, end_offset = _recover_segment(log, segment, end_offset)
+        damage, end_offset = _recover_segment(log, segment, end_offset, stored_starts)
         segment.data.close()
         if damage is not None:
             _cut_at_damage(log, index, damage, end_offset, recovery_point)
@@ -255,8 +256,13 @@ def _prepare_producers(log: Log, first: int, log_start_offset: int) -> None:
     log.producers.end_offset = max(log.producers.end_offset, base)
 
 
-def _recover_segment(log: Log, segment: Segment, expected: int) -> tuple[BadBatch | None, int]:
-    """Check and note every batch: (the first bad one if any, the offset after the last good one)."""
+def _recover_segment(
+    log: Log, segment: Segment, expected: int, stored_starts: dict[int, int]
+) -> tuple[BadBatch | None, int]:
+    """Check and note every batch: (the first bad one if any, the offset after the last good one).
+
+    `stored_starts`: where epochs began by the file. It is right where compaction has removed an epoch's first batches.
+    """
     segment.start_over()
     base_offset = segment.base_offset
     states = log.producers
@@ -274,7 +280,8 @@ def _recover_segment(log: Log, segment: Segment, expected: int) -> tuple[BadBatc
                 raise BadBatch(position, f"offsets {first} to {last} where {expected} or more follows")
             segment.note(position, len(data), last, max_timestamp)
             if epoch > latest_epoch:
-                epochs.assign(epoch, first)
+                start = stored_starts.get(epoch, first)
+                epochs.assign(epoch, start if expected <= start < first else first)
                 latest_epoch = epoch
             if producer_id >= 0:
                 _replay(log, segment, RecordBatch(data))
