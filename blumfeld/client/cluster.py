@@ -182,7 +182,6 @@ class ClusterClient:
         """Delete a topic."""
         request = DeleteTopicsRequest(
             topics=[DeleteTopicsRequest.Topic(name=name, topic_id=ZERO_UUID)],
-            topic_names=[name],
             timeout_ms=int(self.timeout_s * 1000),
         )
 
@@ -196,9 +195,9 @@ class ClusterClient:
         """The node id of a group's coordinator."""
 
         async def attempt() -> int:
-            request = FindCoordinatorRequest(key=group_id, key_type=0, coordinator_keys=[group_id])
+            request = FindCoordinatorRequest(key_type=0, coordinator_keys=[group_id])
             response = await self.any_broker(request)
-            found = response.coordinators[0] if response.coordinators else response
+            found = response.coordinators[0]
             check(found.error_code, f"coordinator of group {group_id}", found.error_message)
             self._addresses.setdefault(found.node_id, (found.host, found.port))
             return int(found.node_id)

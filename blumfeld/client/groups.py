@@ -66,9 +66,9 @@ class Groups:
             group = OffsetFetchRequest.Group(group_id=group_id, topics=None)
             # Topic names came back as ids in version 10: versions up to 9 keep this readable.
             response = await self._cluster.broker(
-                node, OffsetFetchRequest(group_id=group_id, topics=None, groups=[group]), max_version=9
+                node, OffsetFetchRequest(groups=[group]), max_version=9
             )
-            found = response.groups[0] if response.groups else response
+            found = response.groups[0]
             check(found.error_code, f"offsets of group {group_id}")
             return {
                 (topic.name, partition.partition_index): partition.committed_offset
