@@ -67,6 +67,7 @@ def _open(log: Log, clean: bool, recovery_point: int, log_start_offset: int, hig
     names = _finish_interrupted(log, disk.list(log.directory))
     _load_topic_id(log, names)
     without_index = _load_segments(log, names)
+    _drop_below(log, log_start_offset)
     stored_epochs = _load_epochs(log, names)
     log.snapshots = snapshots.Snapshots(disk, log.directory, _offsets_of(names, snapshots.SUFFIX))
     log.recovery_point = recovery_point
@@ -189,12 +190,22 @@ def _load_segments(log: Log, names: list[str]) -> list[Segment]:
     return without_index
 
 
+def _drop_below(log: Log, start_offset: int) -> None:
+    """Remove the segments that lie wholly below the log's start: had they come back after a crash, nobody flushed them."""
+    while len(log.segments) > 1 and log.segments[1].base_offset <= start_offset:
+        for path in log.segments.pop(0).paths():
+            if log.home.disk.exists(path):
+                log.home.disk.remove(path)
+        log.names_changed = True
+
+
 def _trust(log: Log) -> None:
     """After a clean stop only the active segment is looked at: where it ends, which its index says almost exactly."""
     try:
         log.log_end_offset = log.segments[-1].next_offset()
     except BadBatch as error:
-        raise CorruptLog(f"{log.segments[-1].data.path} was closed cleanly, but is damaged {error}") from error
+        path = log.segments[-1].data.path
+        raise CorruptLog(f"{path} was closed cleanly, but is damaged {error}") from error
 
 
 def _first_to_scan(log: Log, recovery_point: int) -> int:
