@@ -46,7 +46,13 @@ class _Staged:
 
 
 def append_as_leader(
-    log: Log, records: Buffer, leader_epoch: int, now_ms: int, origin: Origin, verification: Verification | None
+    log: Log,
+    records: Buffer,
+    leader_epoch: int,
+    now_ms: int,
+    origin: Origin,
+    verification: Verification | None,
+    transaction_version: int,
 ) -> AppendResult:
     """`Log.append_as_leader` for whatever is not the common case."""
     if log.home.error is not None:
@@ -72,7 +78,7 @@ def append_as_leader(
                 ErrorCode.RECORD_LIST_TOO_LARGE,
                 f"{len(data)} bytes do not fit into a segment of {log.config.segment_bytes}",
             )
-        staged = _stage(log, batches, origin, verification)
+        staged = _stage(log, batches, origin, verification, transaction_version)
     except Refused as refused:
         return AppendResult(
             refused.error,
@@ -134,7 +140,13 @@ def _prepare(
     return data
 
 
-def _stage(log: Log, batches: list[RecordBatch], origin: Origin, verification: Verification | None) -> _Staged:
+def _stage(
+    log: Log,
+    batches: list[RecordBatch],
+    origin: Origin,
+    verification: Verification | None,
+    transaction_version: int,
+) -> _Staged:
     """Check the batches against their producers' states; `Refused` if one does not fit."""
     staged = _Staged()
     states = log.producers
@@ -147,7 +159,7 @@ def _stage(log: Log, batches: list[RecordBatch], origin: Origin, verification: V
             _check_verified(log, batch, verification)
         producer = states.stage(batch.producer_id, staged.producers)
         if batch.attributes & CONTROL_FLAG:
-            outcome = stage_marker(producer, batch, batch.base_offset)
+            outcome = stage_marker(producer, batch, batch.base_offset, bumped=transaction_version >= 2)
             if isinstance(outcome, CompletedTransaction):
                 staged.completed.append(outcome)
                 continue

@@ -204,18 +204,22 @@ class Log:
         now_ms: int,
         origin: Origin = "client",
         verification: Verification | None = None,
+        transaction_version: int = 0,
     ) -> AppendResult:
         """Validate `records` (one or more batches), give them the next offsets and `leader_epoch`, write them.
 
         A writable buffer is patched in place. `origin`: sequences are checked for "client" only; "raft" batches keep
         the offsets and epochs they carry. `verification`: what `producers.start_verification` gave (KIP-890).
+        `transaction_version`: of the markers among the batches (2: each raises the producer's epoch).
 
         The common case, one plain batch that needs nothing but offset and epoch, is decided and written right here;
         everything else, refusals included, goes through `appending.append_as_leader`, which checks all of it again.
         """
         size = len(records)
         if size < HEADER_SIZE or origin != "client" or not self._plain or self.home.error is not None:
-            return appending.append_as_leader(self, records, leader_epoch, now_ms, origin, verification)
+            return appending.append_as_leader(
+                self, records, leader_epoch, now_ms, origin, verification, transaction_version
+            )
         (
             base,
             length,
@@ -248,7 +252,9 @@ class Log:
             and earliest <= base_timestamp <= latest
             and crc32c(view[_ATTRIBUTES_AT:]) == crc
         ):
-            return appending.append_as_leader(self, records, leader_epoch, now_ms, origin, verification)
+            return appending.append_as_leader(
+                self, records, leader_epoch, now_ms, origin, verification, transaction_version
+            )
         producer = None
         if producer_id >= 0:
             producer = self.producers.by_id.get(producer_id)
@@ -260,7 +266,9 @@ class Log:
                 or producer.txn_first_offset >= 0
                 or self.producers.verifications
             ):
-                return appending.append_as_leader(self, records, leader_epoch, now_ms, origin, verification)
+                return appending.append_as_leader(
+                    self, records, leader_epoch, now_ms, origin, verification, transaction_version
+                )
 
         base = self.log_end_offset
         last = base + delta

@@ -313,17 +313,19 @@ def _check_sequence(producer: Producer, batch: RecordBatch, verification: Verifi
 
 
 def stage_marker(
-    producer: Producer, batch: RecordBatch, offset: int, *, fenced: bool = True
+    producer: Producer, batch: RecordBatch, offset: int, *, fenced: bool = True, bumped: bool = False
 ) -> CompletedTransaction | Refusal | None:
     """Apply a transaction marker to a staged producer: the transaction it ends, or why it may not be written.
 
-    None where it ends nothing: the transaction had no data here, or compaction has emptied the batch.
+    None where it ends nothing: the transaction had no data here, or compaction has emptied the batch. `bumped`: the
+    coordinator raises the epoch with each marker (transaction version 2), so the same one is an old marker come late.
     """
     marker = read_marker(batch)
     if marker is None:
         return None
     aborted, coordinator_epoch, timestamp = marker
-    if fenced and batch.producer_epoch < producer.epoch:
+    late = bumped and batch.producer_epoch == producer.epoch and producer.txn_first_offset >= 0
+    if fenced and (batch.producer_epoch < producer.epoch or late):
         return ErrorCode.INVALID_PRODUCER_EPOCH, (
             f"a marker for producer {batch.producer_id} has epoch {batch.producer_epoch}, "
             f"but epoch {producer.epoch} has been seen"

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from blumfeld.protocol.batch import HEADER_SIZE, PREFIX_SIZE, CorruptBatch, RecordBatch
-from blumfeld.protocol.errors import ErrorCode
+from blumfeld.protocol.batch import HEADER_SIZE, PREFIX_SIZE, RecordBatch
+from blumfeld.protocol.errors import ErrorCode, ProtocolError
 from blumfeld.storage.index import CorruptIndex
 from blumfeld.storage.results import AbortedTransaction, Buffer, ReadResult, TimestampOffset
 from blumfeld.storage.scan import BadBatch
@@ -299,7 +299,7 @@ def _search(log: Log, segment: Segment, timestamp: int) -> TimestampOffset | Non
             for record in read_records(batch):
                 if record.timestamp >= timestamp and record.offset >= earliest:
                     return TimestampOffset(record.timestamp, record.offset, batch.leader_epoch)
-        except CorruptBatch as error:
+        except ProtocolError as error:
             _logger.error("%s: a batch cannot be opened: %s", segment.data.path, error)
     return None
 

@@ -23,7 +23,7 @@ from blumfeld.protocol.batch import (
     is_torn,
 )
 from blumfeld.protocol.compression import Codec
-from blumfeld.protocol.errors import ErrorCode
+from blumfeld.protocol.errors import ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
     from blumfeld.protocol.primitives import Buffer
@@ -155,7 +155,7 @@ def _open_and_check(batch: RecordBatch, config: LogConfig, *, keyed: bool, timed
             elif timed and record.timestamp != NO_TIMESTAMP and not earliest <= record.timestamp <= latest:
                 late = True
                 errors.append((index, f"timestamp {record.timestamp} is outside [{earliest}, {latest}]"))
-    except CorruptBatch as error:
+    except ProtocolError as error:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
     if late:
         raise Refused(
@@ -180,7 +180,7 @@ def recompress(batch: RecordBatch, codec: int, config: LogConfig) -> bytes:
 
     try:
         records = list(read_records(batch))
-    except CorruptBatch as error:
+    except ProtocolError as error:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
     rebuilt = build_batch(
         records,

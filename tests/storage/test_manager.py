@@ -389,7 +389,7 @@ def test_a_damaged_log_is_offline_and_stays_so_until_it_is_mended(office: Office
         assert manager.get("t", 0) is None
         healthy = manager.get("t", 1)
         assert healthy is not None
-        with pytest.raises(CorruptLog, match="t-0.*had been flushed"):
+        with pytest.raises(CorruptLog, match=r"t-0.*had been flushed"):
             manager.create("t", 0, ID_A)
         fill(healthy, 1, clock=office.clock)
     office.release()

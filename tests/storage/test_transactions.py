@@ -104,6 +104,20 @@ def test_a_marker_of_an_old_epoch_or_coordinator_is_fenced(bench: LogBench) -> N
     assert old_coordinator.error is ErrorCode.TRANSACTION_COORDINATOR_FENCED
 
 
+def test_a_marker_that_does_not_raise_the_epoch_is_late_under_transaction_version_2(bench: LogBench) -> None:
+    write(bench, 1, 0, epoch=3)
+
+    def end_with(epoch: int) -> ErrorCode:
+        data = marker(commit=True, producer_id=1, producer_epoch=epoch)
+        return bench.try_append(data, origin="coordinator", transaction_version=2).error
+
+    assert end_with(3) is ErrorCode.INVALID_PRODUCER_EPOCH
+    assert end_with(4) is ErrorCode.NONE
+    assert end_with(4) is ErrorCode.NONE, "the coordinator asks again where it heard no answer"
+    write(bench, 1, 0, epoch=4)
+    assert end_with(4) is ErrorCode.INVALID_PRODUCER_EPOCH
+
+
 def test_a_plain_batch_within_a_transaction_is_refused(bench: LogBench) -> None:
     write(bench, 1, 0)
     result = bench.try_append(batch(b"a", producer_id=1, producer_epoch=0, base_sequence=1))
