@@ -10,7 +10,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from blumfeld.broker.hints import Node, node_endpoints
+from blumfeld.broker.addresses import Address
+from blumfeld.broker.hints import node_endpoints
 from blumfeld.coordinator.groups import OFFSETS_TOPIC
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 CREATION_WAIT_MS = 3_000
 FIRST_VERSION_WITH_SEVERAL_KEYS = 4
 
-_NO_NODE = Node(-1, "", -1, None)
+_NO_NODE = Address(-1, "", -1, None)
 
 
 class CoordinatorType(IntEnum):
@@ -73,7 +74,7 @@ def _one(broker: Broker, context: Context, key_type: int, key: str) -> FindCoord
     )
 
 
-def _find(broker: Broker, context: Context, key_type: int, key: str) -> tuple[ErrorCode, Node]:
+def _find(broker: Broker, context: Context, key_type: int, key: str) -> tuple[ErrorCode, Address]:
     if key_type == CoordinatorType.TRANSACTION:
         return ErrorCode.COORDINATOR_NOT_AVAILABLE, _NO_NODE
     if key_type != CoordinatorType.GROUP:

@@ -30,7 +30,14 @@ async def test_every_broker_names_the_same_one() -> None:
     async with Brokers(3, replicas=(2, 3)) as brokers:
         request = FindCoordinatorRequest(coordinator_keys=["a", "b", "c"])
         answers = [await brokers.call(node_id, request, 6) for node_id in (1, 2, 3)]
-        assert answers[0] == answers[1] == answers[2]
+        named = [[(c.key, c.node_id, c.error_code) for c in answer.coordinators] for answer in answers]
+        assert named[0] == named[1] == named[2]
+
+
+async def test_a_coordinator_names_itself_by_the_address_that_was_dialled() -> None:
+    async with Brokers(2, replicas=(2,)) as brokers:
+        response = await brokers.call(2, FindCoordinatorRequest(key="g"), 3)
+        assert (response.node_id, response.host, response.port) == (2, "127.0.0.1", 9092)
 
 
 async def test_the_topic_is_made_on_demand_and_the_answer_waits_for_it() -> None:
