@@ -374,6 +374,8 @@ def _start_and_end(log: Log, clean: bool, log_start_offset: int) -> None:
         log.log_end_offset = log_start_offset
         log.names_changed = True
     log.log_start_offset = max(log_start_offset, log.segments[0].base_offset)
+    if log.recovery_point > log.log_end_offset and log.home.before_truncation is not None:
+        log.home.before_truncation(log, log.log_end_offset)  # begun anew: no checkpoint may claim what was there
     log.recovery_point = log.log_end_offset if clean else min(log.recovery_point, log.log_end_offset)
     if log.recovery_point < log.log_end_offset:
         log.mark_unflushed(log.home.clock.time_ms())

@@ -66,7 +66,7 @@ def truncate_and_start_at(log: Log, offset: int) -> None:
                 segment = Segment(log.home, log.directory, offset, log.config)
                 segment.create()
                 log.segments.append(segment)
-                log.names_changed = True
+                log.home.disk.sync_directory(log.directory)  # or nothing would say where the log starts
             log.log_start_offset = log.log_end_offset = offset
             log.epochs.clear()
             log.producers.clear(offset)
