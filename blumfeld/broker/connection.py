@@ -10,6 +10,7 @@ Invariants:
 - A frame over the limit closes the connection before its body is read; memory for a frame grows with the bytes that
   have arrived, never with the length that was claimed.
 - While replies are not taken by the peer, or requests wait for their turn, nothing more is read.
+- A frame that needs a buffer of its own is read on only when the budget of requests has room for it, if there is one.
 
 Small frames are cut from a receive buffer that all connections of a listener share; a frame that did not arrive
 whole is received straight into a buffer of its own, from which its records go to the log.
@@ -42,10 +43,11 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_arrived",
+        "_charged",
         "_expected",
         "_filled",
         "_frame",
-        "_last_activity",
+        "_funded",
         "_listener",
         "_partial",
         "_peer",
@@ -54,6 +56,7 @@ class Connection(asyncio.BufferedProtocol):
         "_transport",
         "_writable",
         "closing",
+        "last_activity",
     )
 
     def __init__(self, listener: Listener) -> None:
@@ -68,7 +71,9 @@ class Connection(asyncio.BufferedProtocol):
         self._replies: deque[Started] = deque()
         self._writable = True
         self._reading = True
-        self._last_activity = 0.0
+        self._funded = True  # the frame being received, if any, has room in the budget
+        self._charged = 0  # bytes that count against the budget for this connection
+        self.last_activity = 0.0
         self.closing = False
 
     # --- the socket's side -------------------------------------------------------------------------------------
@@ -81,7 +86,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
             return
         self._peer = peer
-        self._last_activity = self._listener.monotonic()
+        self.last_activity = self._listener.monotonic()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         frame = self._frame
@@ -92,7 +97,7 @@ class Connection(asyncio.BufferedProtocol):
         return memoryview(frame)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._last_activity = self._listener.monotonic()
+        self.last_activity = self._listener.monotonic()
         frame = self._frame
         if frame is None:
             self._cut(self._listener.receive_view[:nbytes])
@@ -110,6 +115,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         self._listener.forget(self)
+        self._release_all()
         self._arrived.clear()
         replies, self._replies = self._replies, deque()
         for started in replies:
@@ -122,6 +128,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writable = True
+        self.last_activity = self._listener.monotonic()
         self._advance()
 
     # --- what the listener asks --------------------------------------------------------------------------------
@@ -140,15 +147,16 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_waiting(self) -> bool:
-        """A reply is still owed."""
-        return bool(self._replies or self._arrived)
+        """A reply is still owed, or we are not reading what the peer wants to send."""
+        return bool(self._replies or self._arrived or not self._funded)
 
     @property
     def peer(self) -> Peer | None:
         return getattr(self, "_peer", None)
 
     def is_idle_since(self, instant: float) -> bool:
-        return self._last_activity < instant and not self.is_waiting
+        """Nothing came since, and we owe nothing; or the peer has not taken our replies since."""
+        return self.last_activity < instant and (not self.is_waiting or not self._writable)
 
     # --- frames ------------------------------------------------------------------------------------------------
 
@@ -168,6 +176,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._begin_own_buffer(size, received[position:end])
                 return
             self._arrived.append(bytearray(received[position : position + size]))
+            if self._listener.budget is not None:
+                self._listener.budget.add(size)
+                self._charged += size
             position += size
         self._partial = bytes(received[position:end])
 
@@ -177,6 +188,11 @@ class Connection(asyncio.BufferedProtocol):
         self._frame = frame
         self._filled = len(first)
         self._expected = size
+        budget = self._listener.budget
+        if budget is not None:
+            self._funded = budget.take(self, size)
+            if self._funded:
+                self._charged += size
 
     def _refuse_frame(self, size: int) -> None:
         self._listener.complaints.add(
@@ -189,12 +205,35 @@ class Connection(asyncio.BufferedProtocol):
         )
         self.close()
 
+    # --- the budget of requests, where there is one -------------------------------------------------------------
+
+    def funded(self) -> None:
+        """The frame that is to be received has room now."""
+        self._charged += self._expected
+        self._funded = True
+        self._read_on()
+
+    def _release(self, size: int) -> None:
+        budget = self._listener.budget
+        if budget is not None:
+            self._charged -= size
+            budget.give_back(size)
+
+    def _release_all(self) -> None:
+        budget = self._listener.budget
+        if budget is not None:
+            budget.leave(self)
+            self._release(self._charged)
+
     # --- requests and replies ----------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         """Start requests while their turn has come, write replies while they are due, then read on or not."""
         while self._arrived and self._writable and not self.closing and self._may_start():
-            self._start(self._arrived.popleft())
+            frame = self._arrived.popleft()
+            self._start(frame)
+            if self._charged:
+                self._release(len(frame))
             if self._replies and self._replies[0].is_done:
                 self._write_due()
         self._read_on()
@@ -261,7 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or self.closing:
             return
-        wanted = self._writable and not self._arrived
+        wanted = self._writable and not self._arrived and self._funded
         if wanted == self._reading:
             return
         self._reading = wanted

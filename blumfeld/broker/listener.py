@@ -1,18 +1,19 @@
 """A listening address and its connections: admission, limits, idle sweep, graceful stop.
 
 Owns the set of open connections of one listener and the receive buffer that they share (a read and its handling are
-one turn of the loop, so one buffer is enough). Knows no API.
+one turn of the loop, so one buffer is enough). Knows no API. How many may connect, and how many bytes they may send at
+once, is `admission.py`'s business, since that counts over several listeners.
 
-Limits (options): `socket.request.max.bytes`, `max.connections`, `max.connections.per.ip`, `connections.max.idle.ms`.
+Limits (options): `socket.request.max.bytes`, `connections.max.idle.ms`, `socket.listen.backlog.size`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from blumfeld.broker.admission import Admission
 from blumfeld.broker.complaints import Complaints
 from blumfeld.broker.connection import Connection
 from blumfeld.broker.dispatch import Dispatcher, Peer
@@ -41,8 +42,11 @@ class Listener:
         config: Config,
         dispatcher: Dispatcher,
         on_closed: Callable[[int], None] | None = None,
+        *,
+        admission: Admission | None = None,
     ) -> None:
-        """`on_closed` is told the id of every connection that ends."""
+        """`on_closed` is told the id of every connection that ends. `admission`: what it shares with other listeners
+        (default: limits of its own)."""
         self.name = name
         self.dispatcher = dispatcher
         self.complaints = Complaints(env.clock)
@@ -51,11 +55,11 @@ class Listener:
         self.monotonic = env.clock.monotonic
         self._env = env
         self._on_closed = on_closed
-        self._max_connections = config.int("max.connections")
-        self._max_per_host = config.int("max.connections.per.ip")
+        self._admission = admission if admission is not None else Admission(config)
+        self.budget = self._admission.budget
+        self._backlog = config.int("socket.listen.backlog.size")
         self._max_idle_s = config.int("connections.max.idle.ms") / 1000
         self._connections: set[Connection] = set()
-        self._per_host: Counter[str] = Counter()
         self._next_id = 0
         self._socket: Socket | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -73,7 +77,7 @@ class Listener:
 
     async def start(self, host: str, port: int) -> None:
         """Bind and accept. `port` 0 takes a free one. Raises OSError where the address can't be had."""
-        self._socket = await self._env.network.listen(host, port, lambda: Connection(self))
+        self._socket = await self._env.network.listen(host, port, lambda: Connection(self), backlog=self._backlog)
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Accept no more, give waiting requests `grace_s` seconds, then close everything."""
@@ -104,25 +108,21 @@ class Listener:
         remote = transport.get_extra_info("peername") or ("", 0)
         local = transport.get_extra_info("sockname") or ("", 0)
         host = str(remote[0])
-        if len(self._connections) >= self._max_connections or self._per_host[host] >= self._max_per_host:
-            limit = "max.connections" if len(self._connections) >= self._max_connections else "max.connections.per.ip"
+        limit = self._admission.admit(connection, self.name, host)
+        if limit is not None:
             self.complaints.add("too many connections", "refusing connection from %s: %s reached", host, limit)
             return None
         self._next_id += 1
         self._connections.add(connection)
-        self._per_host[host] += 1
         if self._sweep is None and self._max_idle_s > 0:
             self._schedule_sweep()
         return Peer(self._next_id, self.name, host, str(local[0]), int(local[1]))
 
     def forget(self, connection: Connection) -> None:
         """A connection ended."""
+        self._admission.forget(connection)
         if connection in self._connections:
             self._connections.discard(connection)
-            host = connection.peer.host if connection.peer else ""
-            self._per_host[host] -= 1
-            if self._per_host[host] <= 0:
-                del self._per_host[host]
             if self._on_closed is not None and connection.peer is not None:
                 self._on_closed(connection.peer.connection_id)
 
@@ -134,6 +134,6 @@ class Listener:
         self._sweep = None
         oldest = self.monotonic() - self._max_idle_s
         for connection in [c for c in self._connections if c.is_idle_since(oldest)]:
-            connection.close()
+            connection.abort()  # a close would wait for replies to be taken
         if self._connections:
             self._schedule_sweep()

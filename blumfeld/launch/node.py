@@ -14,6 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from blumfeld.broker.admission import Admission
+from blumfeld.broker.api.describe_configs import current_config
 from blumfeld.broker.context import Broker
 from blumfeld.broker.controller_apis import ControllerNode, controller_table
 from blumfeld.broker.dispatch import Dispatcher
@@ -149,6 +151,7 @@ class Node:
         purgatory = Purgatory(env.clock)
         listeners = parse_listeners(config)
         inter_broker = listeners.inter_broker or listeners.broker[0].name
+        self._admission = Admission(config, protected=inter_broker if len(listeners.broker) > 1 else None)
         self._data_plane = DataPlane(env, config, self.node_id, self._logs, purgatory, self._channel, inter_broker)
         replicas = self._data_plane.replicas
         self._groups = GroupCoordinator(env, config, replicas, self._channel)
@@ -193,22 +196,31 @@ class Node:
         self._data_plane.replicas.apply(delta, image)
         self._groups.apply(delta, image)
         publish(self._broker, image)
+        if delta.configs is not None:
+            self._admission.reconfigure(current_config(self._broker))
         self._lifecycle.metadata_applied(image.offset)
 
     async def _listen_for_controllers(self) -> None:
         node = ControllerNode(self._controller, self._raft, self._broker)
+        admission = Admission(self._config)
+        await admission.look_up(self._config)
         for endpoint in parse_listeners(self._config).controller:
             dispatcher = Dispatcher(node, controller_table())
-            await self._listen(endpoint, dispatcher, self._controller.connection_lost)
+            await self._listen(endpoint, dispatcher, admission, self._controller.connection_lost)
 
     async def _listen_for_clients(self) -> None:
+        await self._admission.look_up(self._config)
         for endpoint in parse_listeners(self._config).broker:
-            self._serving.append(await self._listen(endpoint, Dispatcher(self._broker, SERVED)))
+            self._serving.append(await self._listen(endpoint, Dispatcher(self._broker, SERVED), self._admission))
 
     async def _listen(
-        self, endpoint: Endpoint, dispatcher: Dispatcher, on_closed: Callable[[int], None] | None = None
+        self,
+        endpoint: Endpoint,
+        dispatcher: Dispatcher,
+        admission: Admission,
+        on_closed: Callable[[int], None] | None = None,
     ) -> Listener:
-        listener = Listener(endpoint.name, self._env, self._config, dispatcher, on_closed)
+        listener = Listener(endpoint.name, self._env, self._config, dispatcher, on_closed, admission=admission)
         try:
             await listener.start(endpoint.host, endpoint.port)
         except OSError as error:
