@@ -109,6 +109,7 @@ class ReplicaFetcher:
     async def stop(self) -> None:
         """Give up everything in flight and close the connections."""
         self._stopped = True
+        self._membership.unreachable.discard(self._leader_id)
         self._cancel_timer()
         tasks: list[asyncio.Task[Any]] = [*self._in_flight.values()]
         if self._locating is not None:
@@ -192,6 +193,7 @@ class ReplicaFetcher:
         now = self._env.clock.monotonic()
         if error is None:
             self._reconnect_s = 0.0
+            self._membership.unreachable.discard(self._leader_id)
             for partition in self._replication.answered(number, done.result(), now):
                 self._settle(partition)
             if self._locating is None and self._replication.lost():
@@ -207,6 +209,7 @@ class ReplicaFetcher:
     def _rest(self, error: Exception, now: float) -> None:
         """The connection failed: begin again in a while."""
         self._abandon()
+        self._membership.unreachable.add(self._leader_id)
         self._reconnect_s = min(max(self._reconnect_s * 2, FIRST_RECONNECT_S), self._max_reconnect_s)
         self._resting_until = now + self._reconnect_s
         _log.debug("fetching from broker %d rests for %g s: %s", self._leader_id, self._reconnect_s, error)

@@ -29,7 +29,7 @@ class Membership:
     that moved, and is a sign of life for all the others.
     """
 
-    __slots__ = ("broker_epoch", "cluster", "last_fetch", "node_id")
+    __slots__ = ("broker_epoch", "cluster", "last_fetch", "node_id", "unreachable")
 
     def __init__(self, node_id: int, cluster: ClusterImage) -> None:
         self.node_id = node_id
@@ -37,6 +37,8 @@ class Membership:
         self.broker_epoch = NO_BROKER_EPOCH
         """Our own, once we are registered."""
         self.last_fetch: dict[int, float] = {}
+        self.unreachable: set[int] = set()
+        """Leaders we follow whose connection broke and which have not answered since."""
 
     def alive_epoch(self, broker_id: int) -> int | None:
         """The broker epoch of a registered, unfenced broker."""

@@ -11,11 +11,13 @@ admin requests on (Kafka names any broker).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from blumfeld.broker.addresses import Address, Addresses
 from blumfeld.broker.partitions_view import CLUSTER_OPERATIONS, NO_OPERATIONS_ASKED, TOPIC_OPERATIONS, PartitionsView
+from blumfeld.broker.published import wait_for_metadata
 from blumfeld.cluster.controller.topic_names import invalid_topic_name, is_internal_topic
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.metadata import MetadataRequest, MetadataResponse
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _Topic = MetadataResponse.Topic
 _Partition = MetadataResponse.Topic.Partition
 
+NEWS_TAKE_S: Final = 0.001
+SUCCESSOR_WAIT_MS: Final = 500
 FIRST_VERSION_WITH_NULL_FOR_ALL: Final = 1
 FIRST_VERSION_WITH_LISTENER_ERRORS: Final = 6
 FIRST_VERSION_WITH_TOPIC_IDS_ASKED: Final = 12
@@ -42,6 +46,8 @@ def metadata(broker: Broker, context: Context, request: MetadataRequest) -> Repl
     names = _missing_names(broker, context, request)
     if names and request.allow_auto_topic_creation and broker.config.bool("auto.create.topics.enable"):
         return _after_creation(broker, context, request, names)
+    if _has_remote_leaders(broker, request):
+        return _with_news(broker, context, request)
     return _answer(broker, context, request)
 
 
@@ -51,6 +57,34 @@ async def _after_creation(
     from blumfeld.broker.auto_creation import create_missing_topics  # seldom needed
 
     await create_missing_topics(broker, context, names)
+    return _answer(broker, context, request)
+
+
+def _has_remote_leaders(broker: Broker, request: MetadataRequest) -> bool:
+    return any(leader != broker.node_id for leader in _leaders(broker.image, request))
+
+
+def _leaders(image: MetadataImage, request: MetadataRequest) -> Iterator[int]:
+    """Who leads what is asked for by name or id."""
+    for wanted in request.topics or ():
+        topic = image.topics.get_by_id(wanted.topic_id) if wanted.name is None else image.topics.get(wanted.name)
+        if topic is not None:
+            for partition in topic.partitions.values():
+                yield partition.leader
+
+
+async def _with_news(broker: Broker, context: Context, request: MetadataRequest) -> MetadataResponse:
+    """Where a leader seems to be dying, wait a moment for its successor.
+
+    A client asks at once when its connection to a leader breaks. If the answer names that leader again, clients are
+    content and come back after a second or more; so the answer waits where our own connection to it is broken too.
+    """
+    await asyncio.sleep(NEWS_TAKE_S)  # the news of a broken connection may be on its way to us
+    unreachable = frozenset(broker.replicas.membership.unreachable)
+    if not unreachable.isdisjoint(_leaders(broker.image, request)):
+        await wait_for_metadata(
+            broker, lambda image: unreachable.isdisjoint(_leaders(image, request)), SUCCESSOR_WAIT_MS
+        )
     return _answer(broker, context, request)
 
 

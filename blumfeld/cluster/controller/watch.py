@@ -12,13 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from blumfeld.cluster.image.image import MetadataImage
     from blumfeld.env.environment import Env
 
 _log = logging.getLogger(__name__)
+
+
+PAUSES_S: Final = (0.0, 0.05, 0.1, 0.25, 0.5)
+"""A process that is being killed may still take a connection or two: look again, unless its heartbeats are back."""
 
 
 class BrokerWatch:
@@ -68,11 +72,14 @@ class BrokerWatch:
     async def _probe(self, broker_id: int) -> None:
         from blumfeld.cluster.link import Refused, probe  # needed only where there are other nodes
 
-        broker = self._image().cluster.brokers.get(broker_id)
-        if broker is None or broker.fenced:
-            return
-        for endpoint in broker.listeners.values():
-            result = await probe(self._env, endpoint.host, endpoint.port)
-            if isinstance(result, Refused):
+        for pause in PAUSES_S:
+            await asyncio.sleep(pause)
+            broker = self._image().cluster.brokers.get(broker_id)
+            if broker is None or broker.fenced or broker_id in self._connections.values():
+                return
+            endpoint = next(iter(broker.listeners.values()), None)
+            if endpoint is None:
+                return
+            if isinstance(await probe(self._env, endpoint.host, endpoint.port), Refused):
                 self._unreachable(broker_id)
-            return
+                return

@@ -16,6 +16,8 @@ from blumfeld.broker.context import Broker, Context
 from blumfeld.broker.dispatch import Peer
 from blumfeld.broker.published import publish
 from blumfeld.cluster.controller_channel import ControllerUnavailable
+from blumfeld.cluster.followers import Membership
+from blumfeld.cluster.image.cluster import ClusterImage
 from blumfeld.cluster.waiting import Purgatory
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import SystemClock
@@ -64,6 +66,13 @@ class Groups:
         self.topic = OffsetsTopic()
 
 
+class Replicas:
+    """No replicas, but the connections to their leaders."""
+
+    def __init__(self, node_id: int) -> None:
+        self.membership = Membership(node_id, ClusterImage())
+
+
 class Admin:
     """One broker and its cluster."""
 
@@ -71,6 +80,7 @@ class Admin:
         self.controller = Controller(properties, **settings)
         self.channel = Channel(self)
         self.groups = Groups()
+        self.replicas = Replicas(node_id)
         self.behind = False
         clock = SystemClock()
         self.broker = Broker(
@@ -79,7 +89,7 @@ class Admin:
             node_id=node_id,
             cluster_id=CLUSTER_ID,
             image=self.controller.image,
-            replicas=cast("Any", None),
+            replicas=cast("Any", self.replicas),
             groups=cast("Any", self.groups),
             controller=cast("Any", self.channel),
             purgatory=Purgatory(clock),

@@ -189,3 +189,26 @@ async def test_a_topic_that_cannot_be_made_stays_unknown(admin: Admin) -> None:
 async def test_the_coordinators_topic_is_its_coordinators_to_make(admin: Admin) -> None:
     response = await admin.ask(metadata, named("__consumer_offsets"))
     assert (response.topics[0].is_internal, admin.groups.topic.wanted, admin.channel.asked) == (True, 1, [])
+
+
+# A leader that seems to be dying
+
+
+async def test_the_answer_waits_for_the_successor_of_a_leader_whose_connection_broke(admin: Admin) -> None:
+    admin.with_topic("orders", assignments=[[2, 1]])
+    admin.replicas.membership.unreachable.add(2)
+    asking = asyncio.ensure_future(admin.ask(metadata, named("orders")))
+    await asyncio.sleep(0.03)
+    assert not asking.done()
+    admin.controller.fence(2)
+    admin.catch_up()
+    response = await asking
+    assert [p.leader_id for p in response.topics[0].partitions] == [1]
+
+
+async def test_it_does_not_wait_for_ever_nor_for_others(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blumfeld.broker.api.metadata.SUCCESSOR_WAIT_MS", 20)
+    admin.with_topic("orders", assignments=[[2, 1]]).with_topic("users", assignments=[[1]])
+    admin.replicas.membership.unreachable.add(2)
+    assert (await admin.ask(metadata, named("users"))).topics[0].partitions[0].leader_id == 1
+    assert (await admin.ask(metadata, named("orders"))).topics[0].partitions[0].leader_id == 2

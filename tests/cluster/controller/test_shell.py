@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from blumfeld.cluster.controller import watch
 from blumfeld.cluster.controller.context import ControllerContext
 from blumfeld.cluster.controller.registration import controller_registration
 from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerSettings
@@ -324,6 +325,12 @@ async def test_a_silent_broker_is_fenced_by_the_one_timer() -> None:
     await story.controller.stop()
 
 
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSES_S", (0.0, 0.02))
+
+
+@pytest.mark.usefixtures("quick_probes")
 async def test_a_broker_whose_listener_refuses_connections_is_fenced_when_its_connection_breaks(story: Story) -> None:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -334,13 +341,43 @@ async def test_a_broker_whose_listener_refuses_connections_is_fenced_when_its_co
     story.clock.advance(1)
     await asyncio.sleep(0.05)
     assert not story.is_fenced()  # somebody listens: no evidence
+    await story.with_broker(1, port, connection_id=6)
     server.close()
     await server.wait_closed()
-    await story.with_broker(1, port, connection_id=6)
     story.controller.connection_lost(6)
     await eventually(lambda: not story.controller._watch._probes)
     story.clock.advance(0.251)
     await eventually(story.is_fenced)
+
+
+@pytest.mark.usefixtures("quick_probes")
+async def test_a_dying_process_may_still_take_a_connection(story: Story) -> None:
+    taken = asyncio.Event()
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await story.active().with_broker(1, port, connection_id=5)
+    story.controller.connection_lost(5)
+    await taken.wait()
+    server.close()
+    await server.wait_closed()
+    await eventually(lambda: not story.controller._watch._probes)
+    story.clock.advance(0.251)
+    await eventually(story.is_fenced)
+
+
+async def test_a_broker_whose_heartbeats_are_back_is_not_looked_for(story: Story) -> None:
+    await story.active().with_broker(1, port=1, connection_id=5)
+    story.controller.connection_lost(5)
+    await story.with_broker(1, port=1, connection_id=6)
+    await eventually(lambda: not story.controller._watch._probes)
+    story.clock.advance(0.251)
+    await asyncio.sleep(0.02)
+    assert not story.is_fenced()
 
 
 async def test_brokers_inherited_from_a_former_controller_are_probed() -> None:
