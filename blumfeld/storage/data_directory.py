@@ -124,7 +124,7 @@ class DataDirectory(LogDirectory):
         starts = self._of_damaged(checkpoint.LOG_START_OFFSETS)
         for log in logs:
             key = (log.topic, log.partition)
-            points[key] = log.recovery_point
+            points[key] = log.checkpoint_point
             if log.log_start_offset > log.segments[0].base_offset:
                 starts[key] = log.log_start_offset
         return [(checkpoint.RECOVERY_POINTS, points), (checkpoint.LOG_START_OFFSETS, starts)]
@@ -141,9 +141,10 @@ class DataDirectory(LogDirectory):
     def lower(self, log: Log, offset: int) -> None:
         """Before data of `log` at or above `offset` go: no checkpoint on the disk may claim them."""
         key = (log.topic, log.partition)
-        for name in (checkpoint.RECOVERY_POINTS, checkpoint.LOG_START_OFFSETS):
-            if self.written[name].get(key, -1) > offset:
-                self.write_checkpoint(name, {**self.written[name], key: offset})
+        before = max(offset - 1, 0)  # so that recovery scans the segment that is cut, should it be sealed right there
+        for name, bound in ((checkpoint.RECOVERY_POINTS, before), (checkpoint.LOG_START_OFFSETS, offset)):
+            if self.written[name].get(key, -1) > bound:
+                self.write_checkpoint(name, {**self.written[name], key: bound})
 
     def forget(self, key: TopicPartition) -> None:
         """Before a partition of that name is made anew: no checkpoint on the disk speaks of its predecessor."""

@@ -6,6 +6,9 @@ the directory's own name. `flush` may run in any thread; one at a time per log.
 
 Invariants
 - The recovery point moves only after all of that succeeded, and never back up after a truncation lowered it.
+- `sealed_to` is the base of a segment; the ones before it are durable with their indexes. A segment can be flushed
+  while it is active, so the recovery point may be beyond `sealed_to`; recovery must scan from `sealed_to` on then,
+  which is why a checkpoint gets `Log.checkpoint_point` instead of the recovery point.
 - A waiter of `GroupCommit` is answered after a flush that began after it had asked.
 """
 
@@ -28,35 +31,43 @@ def flush(log: Log, up_to: int | None = None) -> int:
     with log.flush_lock:
         generation = log.generation
         end = log.log_end_offset if up_to is None else min(up_to, log.log_end_offset)
-        if end <= log.recovery_point and not (log.names_changed or log.parent_changed):
+        if end <= log.recovery_point and not (_unsynced(log, end) or log.names_changed or log.parent_changed):
             return log.recovery_point
         if log.home.error is not None:
             raise log.home.error
         try:
-            _sync(log, end)
+            sealed_to = _sync(log, end)
         except OSError as error:
             if log.deleted:
                 return log.recovery_point
             log.home.fail(error, f"flushing {log.topic_partition}")
             raise
         with log.home.lock:
-            if generation == log.generation and end > log.recovery_point:
-                log.recovery_point = end
+            if generation == log.generation:
+                log.recovery_point = max(log.recovery_point, end)
+                log.sealed_to = max(log.sealed_to, sealed_to)
             return log.recovery_point
 
 
-def _sync(log: Log, end: int) -> None:
+def _unsynced(log: Log, end: int) -> bool:
+    """Whether a segment that begins below `end` was sealed since it was last synced: its indexes then want to be."""
+    return log.segments[-1].base_offset > log.sealed_to < end
+
+
+def _sync(log: Log, end: int) -> int:
+    """Sync what lies below `end`; returns up to where all segments are sealed and durable with their indexes."""
     disk = log.home.disk
     segments = list(log.segments)
+    sealed_to = log.sealed_to
     _write_small_files(log)
     names_changed, log.names_changed = log.names_changed, False
     parent_changed, log.parent_changed = log.parent_changed, False
     try:
         for index, segment in enumerate(segments):
             following = segments[index + 1].base_offset if index + 1 < len(segments) else None
-            # One that ends just at the recovery point may have been flushed before it was sealed: its indexes come now.
-            if segment.base_offset < end and (following is None or following >= log.recovery_point):
+            if segment.base_offset < end and (following is None or following > log.sealed_to):
                 _sync_segment(log, segment, following)
+                sealed_to = following if following is not None else sealed_to
         if names_changed:
             disk.sync_directory(log.directory)
         if parent_changed:
@@ -65,6 +76,7 @@ def _sync(log: Log, end: int) -> None:
         log.names_changed = log.names_changed or names_changed
         log.parent_changed = log.parent_changed or parent_changed
         raise
+    return sealed_to
 
 
 def _sync_segment(log: Log, segment: Segment, following: int | None) -> None:

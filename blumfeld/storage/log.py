@@ -76,6 +76,7 @@ class Log:
         "partition",
         "producers",
         "recovery_point",
+        "sealed_to",
         "segments",
         "snapshots",
         "topic",
@@ -97,6 +98,8 @@ class Log:
         self.log_end_offset = 0
         self.high_watermark = 0
         self.recovery_point = 0
+        self.sealed_to = 0
+        """A segment's base: all before it is sealed and durable, indexes included."""
         self.epochs = LeaderEpochs()
         self.epochs_written = 0
         self._latest_epoch = -1
@@ -171,6 +174,17 @@ class Log:
         if unstable < 0:
             return self.high_watermark
         return min(max(unstable, self.log_start_offset), self.high_watermark)
+
+    @property
+    def checkpoint_point(self) -> int:
+        """What a checkpoint may call flushed: the recovery point, or a little less, so that the next recovery scans the
+        first segment whose indexes are not known to be durable."""
+        point = self.recovery_point
+        sealed_to = self.sealed_to
+        if point <= sealed_to:
+            return point
+        following = next((s.base_offset for s in self.segments if s.base_offset > sealed_to), point)
+        return max(sealed_to, min(point, following) - 1)
 
     @property
     def latest_epoch(self) -> int:
@@ -255,6 +269,9 @@ class Log:
             return appending.append_as_leader(
                 self, records, leader_epoch, now_ms, origin, verification, transaction_version
             )
+        bound = self.home.memory
+        if bound is not None and bound.refuses(size):
+            return appending.no_room(self, bound)
         producer = None
         if producer_id >= 0:
             producer = self.producers.by_id.get(producer_id)

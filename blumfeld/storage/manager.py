@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blumfeld.config.topics import topic_config
@@ -28,6 +29,7 @@ from blumfeld.storage.flushing import GroupCommit
 from blumfeld.storage.loading import METADATA_TOPIC, deleted_name, load_directory
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
+from blumfeld.storage.memory_bound import MemoryBound
 from blumfeld.storage.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class LogManager:
         self._own_executor = executor is None
         self._executor = executor if executor is not None else ThreadPoolExecutor(_THREADS, "storage")
         self._commit = GroupCommit(self._executor)
+        self._memory = _memory_bound(config, disk)
         self._logs: dict[TopicPartition, Log] = {}
         self._defaults = LogConfig.from_topic(self._values(None))
         self._retention_queue: list[Log] = []
@@ -127,6 +130,7 @@ class LogManager:
             max_index_bytes=_INDEX_BYTES // count,
             jitter=self._entropy.randrange,
         )
+        directory.memory = self._memory
         directory.on_failure = self._failed
         directory.on_roll = self._rolled
         return directory
@@ -300,7 +304,7 @@ class LogManager:
 
     def _rolled(self, log: Log, base_offset: int) -> None:
         """A sealed segment is flushed soon, so that a crash need not scan it."""
-        self._commit.request(log, base_offset)
+        self._executor.submit(_flush, log, base_offset)
 
     # Turns.
     def turn(self, now_ms: int) -> None:
@@ -396,6 +400,22 @@ class LogManager:
         for directory in self.directories:
             directory.leave()
         self._logs.clear()
+
+
+def _flush(log: Log, up_to: int) -> None:
+    with suppress(OSError):  # its directory is offline then
+        log.flush(up_to)
+
+
+def _memory_bound(config: Config, disk: Disk) -> MemoryBound | None:
+    """In memory, a bound on what is there; on a disk, the disk is the bound."""
+    max_bytes = config.int("blumfeld.memory.max.bytes")
+    if max_bytes < 0 or not getattr(disk, "volatile", False):
+        return None
+    from blumfeld.env.memory_disk import MemoryDisk
+
+    assert isinstance(disk, MemoryDisk)
+    return MemoryBound(max_bytes, lambda: disk.used_bytes)
 
 
 def _write_checkpoint(directory: DataDirectory, name: str, offsets: dict[TopicPartition, int]) -> None:

@@ -77,6 +77,7 @@ def _open(log: Log, clean: bool, recovery_point: int, log_start_offset: int, hig
             segment.rebuild_indexes(f"there is no {INDEX_SUFFIX}")
             segment.data.close()
     if log.segments and not clean:
+        log.sealed_to = log.segments[first].base_offset
         _recover(log, first, recovery_point, log_start_offset)
     elif log.segments:
         _trust(log)
@@ -191,7 +192,7 @@ def _load_segments(log: Log, names: list[str]) -> list[Segment]:
 
 
 def _drop_below(log: Log, start_offset: int) -> None:
-    """Remove the segments that lie wholly below the log's start: had they come back after a crash, nobody flushed them."""
+    """Remove the segments wholly below the log's start: if a crash brought them back, nobody has flushed them."""
     while len(log.segments) > 1 and log.segments[1].base_offset <= start_offset:
         for path in log.segments.pop(0).paths():
             if log.home.disk.exists(path):
@@ -209,8 +210,8 @@ def _trust(log: Log) -> None:
 
 
 def _first_to_scan(log: Log, recovery_point: int) -> int:
-    """The segment that holds the last flushed offset, for it may not have been sealed then; all after it are scanned."""
-    return max(sum(segment.base_offset < recovery_point for segment in log.segments) - 1, 0)
+    """The segment that holds the recovery point; all after it are scanned too."""
+    return max(sum(segment.base_offset <= recovery_point for segment in log.segments) - 1, 0)
 
 
 def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -> None:
@@ -377,6 +378,7 @@ def _start_and_end(log: Log, clean: bool, log_start_offset: int) -> None:
     if log.recovery_point > log.log_end_offset and log.home.before_truncation is not None:
         log.home.before_truncation(log, log.log_end_offset)  # begun anew: no checkpoint may claim what was there
     log.recovery_point = log.log_end_offset if clean else min(log.recovery_point, log.log_end_offset)
+    log.sealed_to = log.active.base_offset if clean else min(log.sealed_to, log.active.base_offset)
     if log.recovery_point < log.log_end_offset:
         log.mark_unflushed(log.home.clock.time_ms())
 

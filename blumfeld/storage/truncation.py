@@ -92,6 +92,7 @@ def _settle(log: Log) -> None:
     end = log.log_end_offset
     with log.home.lock:
         log.recovery_point = min(log.recovery_point, end)
+        log.sealed_to = min(log.sealed_to, log.active.base_offset)
     log.log_start_offset = min(log.log_start_offset, end)
     log.epochs.truncate_from_end(end)
     log.epochs_changed()

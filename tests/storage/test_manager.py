@@ -301,7 +301,7 @@ def test_checkpoints_of_a_deleted_partition_do_not_haunt_a_new_one(office: Offic
     log.advance_log_start_offset(2)
     log.flush()
     office.turn(MINUTE_MS)
-    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 5\n"
+    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 4\n"
     office.manager.delete("t", 0)
     fill(office.manager.create("t", 0, ID_B), 3, clock=office.clock)
     office.kill()
@@ -321,12 +321,12 @@ def test_checkpoints_are_written_in_their_turns(office: Office) -> None:
     log.flush()
     log.advance_log_start_offset(2)
     office.turn(55_000)
-    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 5\n"
+    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 4\n"
     assert office.file("log-start-offset-checkpoint") == "0\n1\nt 0 2\n"
     office.kill()
     again = office.manager.get("t", 0)
     assert again is not None
-    assert (again.log_start_offset, again.high_watermark, again.recovery_point) == (2, 4, 5)
+    assert (again.log_start_offset, again.high_watermark, again.recovery_point) == (2, 4, 4)
 
 
 def test_a_clean_stop_is_known_at_the_next_start_and_only_then(office: Office) -> None:
@@ -367,7 +367,7 @@ def test_a_truncation_lowers_the_checkpoint_first(office: Office) -> None:
     log.flush()
     office.turn(MINUTE_MS)
     log.truncate_to(2)
-    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 2\n"
+    assert office.file("recovery-point-offset-checkpoint") == "0\n1\nt 0 1\n"
     office.kill()
     again = office.manager.get("t", 0)
     assert again is not None
