@@ -148,6 +148,8 @@ class FetchSession:
                     entry.session = self
                 else:
                     entry.ask(asked)
+                    if self.is_follower:  # it may not have heeded what it was told last: say it again
+                        entry.told_high_watermark = entry.told_log_start = -1
                 self.ready[entry] = None
         for forgotten in request.forgotten_topics_data:
             name = forgotten.topic_id if self.by_id else forgotten.topic

@@ -68,7 +68,11 @@ class DataPlane:
         self._fetchers.resume()
 
     def start(self) -> None:
-        """Begin the ISR turns."""
+        """The metadata has caught up with our registration: lead and follow what it says from now on."""
+        self.replicas.begin()
+        self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
         self._turn = asyncio.get_running_loop().call_later(self.replicas.isr_turn_s, self._isr_turn)
 
     async def stop(self) -> None:
@@ -81,7 +85,7 @@ class DataPlane:
 
     def _isr_turn(self) -> None:
         self.replicas.shrink_isrs()
-        self.start()
+        self._schedule_turn()
 
     def _settle(self, partition: Partition) -> None:
         self.replicas.settle(partition)

@@ -80,6 +80,11 @@ class FetchSession:
         if self._told.pop(partition, None) is not None:
             self._forgotten[partition] = None
 
+    def repeat(self, partition: Partition) -> None:
+        """Name it in the next request even if it did not move: what the leader told was not heeded."""
+        self._told.pop(partition, None)
+        self.add(partition)
+
     def told(self, partition: Partition) -> Told | None:
         """What the leader was last told about it."""
         return self._told.get(partition)

@@ -8,6 +8,8 @@ Must never know the wire, nor sockets: what is to be followed, proposed or woken
 
 Invariants
 - A partition is in both tables or in none, under one topic id.
+- Before `begin` nothing is acted on: what is replayed at the start is history, in which this broker may have led in
+  epochs long gone, or have had replicas that were taken from it and given back.
 - After any change of a partition `settle` was called: nobody waits for what has happened already.
 - A partition is fetched exactly while this broker follows it and it has a leader.
 - No task and no timer belongs to a partition.
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.configs import ConfigResourceType
+from blumfeld.cluster.image.delta import difference
 from blumfeld.cluster.image.image import EMPTY_IMAGE
 from blumfeld.cluster.partition import NO_LEADER, Partition
 from blumfeld.cluster.watching import PartitionWatcher, Signal
@@ -113,6 +116,7 @@ class ReplicaManager:
         self._by_name: dict[str, dict[int, Partition]] = {}
         self._unusable: set[tuple[bytes, int]] = set()
         self._listeners: list[LeadershipListener] = []
+        self._begun = False
 
     # --- looking up --------------------------------------------------------------------------------------------
 
@@ -220,6 +224,16 @@ class ReplicaManager:
         """Act on committed metadata: create, lead, follow, delete, reconfigure what the delta names."""
         self.image = image
         self.membership.cluster = image.cluster
+        if self._begun:
+            self._act_on(delta)
+
+    def begin(self) -> None:
+        """The metadata has caught up with this broker's registration: act on what it says now, and on what comes."""
+        assert not self._begun
+        self._begun = True
+        self._act_on(difference(EMPTY_IMAGE, self.image))
+
+    def _act_on(self, delta: MetadataDelta) -> None:
         now = self._clock.monotonic()
         if delta.cluster is not None:
             self._followed.brokers_changed(delta.cluster.changed_brokers)

@@ -215,7 +215,7 @@ class Replication:
             return False
         told = self._session.told(partition)
         if told is None or told.offset != partition.fetch_position[0]:
-            self._session.add(partition)  # the answer to an older question: ask again
+            self._session.repeat(partition)  # the answer to an older question
             return False
         diverging = data.diverging_epoch
         if diverging.end_offset >= 0:

@@ -157,6 +157,7 @@ class Member:
             followed=self.follows,
             propose=self._propose,
         )
+        self.replicas.begin()
         env = Env(world.clock, SeededEntropy(node_id), disk, RealNetwork())
         self.broker = Broker(
             env=env,

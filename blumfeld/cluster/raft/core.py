@@ -276,7 +276,7 @@ class RaftCore:
             if not self.accept_leader(epoch, leader_id, endpoints):
                 return False
             return None if error == ErrorCode.NONE else True
-        return None if error == ErrorCode.NONE else False
+        return None
 
     def _learn(self, epoch: int, leader_id: int | None, endpoints: tuple[Endpoint, ...]) -> bool:
         if leader_id is not None:
