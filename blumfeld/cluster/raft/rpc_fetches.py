@@ -86,11 +86,11 @@ def write_fetch_response(response: core.FetchResponse, version: int) -> FetchRes
         records=response.records,
     )
     if response.diverging is not None:
-        partition.diverging_epoch.epoch = response.diverging.epoch
-        partition.diverging_epoch.end_offset = response.diverging.offset
+        offset, epoch = response.diverging
+        partition.diverging_epoch = kind.EpochEndOffset(epoch=epoch, end_offset=offset)
     if response.snapshot is not None:
-        partition.snapshot_id.epoch = response.snapshot.epoch
-        partition.snapshot_id.end_offset = response.snapshot.offset
+        offset, epoch = response.snapshot
+        partition.snapshot_id = kind.SnapshotId(end_offset=offset, epoch=epoch)
     with_endpoints = version >= FIRST_VERSION_WITH_ENDPOINTS
     return FetchResponse(
         responses=[FetchResponse.Topic(topic=TOPIC, topic_id=TOPIC_ID, partitions=[partition])],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from random import Random
 from typing import Any, NamedTuple, TypeVar
 
 from blumfeld.cluster.raft.core import RaftCore
@@ -253,8 +254,9 @@ class Node:
     def _reply(self, effect: Reply | ReplyWithRecords | ReplyWithSnapshot, response: Response | None = None) -> None:
         response = response or effect.response
         self.sent.append(response)
-        self.answer = response
-        if effect.token is not None:
+        if effect.token is None:
+            self.answer = response
+        else:
             source, correlation_id = effect.token
             self.quorum.parcels.append(Parcel(self.id, source, response, correlation_id))
 
@@ -323,13 +325,10 @@ class Quorum:
         self.nodes: dict[int, Node] = {}
         self.parcels: list[Parcel] = []
         self.bootstrap: tuple[Endpoint, ...] = ()
-        self.chance = 0.5
+        self.random = Random(0).random
         self.dead: set[int] = set()
         self.calls: dict[tuple[int, int], int] = {}
         """Requests that have no answer yet: (who asked, correlation id) → who was asked."""
-
-    def random(self) -> float:
-        return self.chance
 
     def of(self, voters: int, observers: int = 0, **options: int) -> Quorum:
         """So many voters, with ids from 1 on, and observers after them."""
@@ -343,7 +342,7 @@ class Quorum:
     def with_leader(self, node_id: int) -> Quorum:
         """That node has been elected, and everybody has heard of it."""
         node = self.nodes[node_id]
-        self.parcels.clear()
+        self.deliver()
         node.time_out()
         self.deliver()
         assert node.is_a(Leader), node.role
@@ -359,7 +358,7 @@ class Quorum:
 
     @property
     def leader(self) -> Node:
-        (leader,) = [node for node in self if node.is_a(Leader)]
+        (leader,) = [node for node in self.alive if node.is_a(Leader)]
         return leader
 
     def snapshot(self, id_: OffsetAndEpoch) -> FoundSnapshot:
@@ -370,6 +369,12 @@ class Quorum:
         self.now += ms
         for node in self.alive:
             node.tick()
+
+    def settle(self, ms: int) -> None:
+        """So much time passes, in small steps, with everything delivered at once."""
+        for _ in range(ms // 10):
+            self.advance(10)
+            self.deliver()
 
     # ------------------------------------------------------------ network
 

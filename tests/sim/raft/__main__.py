@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=300, help="how many seeds to run")
     parser.add_argument("--seed", type=int, help="run this one seed")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--steps", type=int, default=1_000, help="steps before healing")
+    parser.add_argument("--steps", type=int, default=1_500, help="steps before healing")
     options = parser.parse_args()
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
     began = time.monotonic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from blumfeld.cluster.raft import election, recovery, replication
+from blumfeld.cluster.raft import election, replication
 from blumfeld.cluster.raft.core import RaftCore
 from blumfeld.cluster.raft.events import (
     Effect,
@@ -20,9 +20,7 @@ from blumfeld.cluster.raft.listener import OffsetAndEpoch
 from blumfeld.cluster.raft.messages import BatchInfo, VoteRequest
 from blumfeld.cluster.raft.outline import LogOutline, Position
 from blumfeld.cluster.raft.quorum_state import ElectionState
-from blumfeld.cluster.raft.recovery import Recovered
 from blumfeld.cluster.raft.roles import Ballots, Leader, Prospective, Unattached
-from tests.sim.raft import replica
 
 
 class Patcher(Protocol):
@@ -170,17 +168,6 @@ def trust_the_leaders_high_watermark(patch: Patcher) -> None:
     patch.setitem(vars(replication), "min", min_of)
 
 
-def start_with_a_log_behind_its_snapshot(patch: Patcher) -> None:
-    """A replica that stopped between installing a snapshot and dropping its log keeps what it has of the log."""
-
-    def recover(**found: Any) -> Recovered:
-        epoch, end = (found["epochs"] or [(0, 0)])[-1][0], found["end_offset"]
-        behind = {id_: file for id_, file in found["snapshots"].items() if (id_.epoch, id_.offset) <= (epoch, end)}
-        return recovery.recover(**{**found, "snapshots": behind or found["snapshots"]})
-
-    patch.setattr(replica, "recover", recover)
-
-
 def forget_epochs_when_cleaning(patch: Patcher) -> None:
     """The epoch history goes with the log's beginning, though it goes on above it."""
 
@@ -206,6 +193,5 @@ PLANTS: tuple[Callable[[Patcher], None], ...] = (
     win_with_half_the_votes,
     commit_one_short_of_a_majority,
     trust_the_leaders_high_watermark,
-    start_with_a_log_behind_its_snapshot,
     forget_epochs_when_cleaning,
 )

@@ -216,6 +216,7 @@ class Replica:
     def _append_epoch_start(self, effect: AppendEpochStart) -> None:
         self.world.invariants.check_new_leader(self, effect)
         self.world.count("election")
+        self.world.tempt_fate(self)
         self._append(Entry(effect.batch, ("leader", effect.leader_id)))
 
     def _append_fetched(self, effect: AppendFetched) -> None:

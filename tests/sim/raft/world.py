@@ -68,7 +68,7 @@ class Token(NamedTuple):
 class World:
     """One universe. `run()` raises `ViolationError` where an invariant breaks."""
 
-    def __init__(self, seed: int, steps: int = 1_000) -> None:
+    def __init__(self, seed: int, steps: int = 1_500) -> None:
         self.seed = seed
         self.random = random = Random(seed)
         self.steps_wanted = steps
@@ -90,7 +90,7 @@ class World:
             for i in range(1, voters + 1)
         )
         self.bootstrap = tuple(voter.endpoints[0] for voter in self.voters)
-        options = OPTIONS._replace(fetch_max_bytes=random.choice((1, 2, 6)))
+        options = OPTIONS._replace(fetch_max_bytes=random.choice((1, 1, 2, 6)))
         self.replicas = [
             Replica(self, i, voters=self.voters if i <= voters else None, options=options)
             for i in range(1, voters + observers + 1)
@@ -245,8 +245,9 @@ class World:
 
     def tempt_fate(self, replica: Replica) -> None:
         """Something delicate has just begun: a good moment for a crash."""
-        if not self.healed and self.random.random() < 0.15:
-            self.at(self.now + self.random.random() * 2 * self.disk_ms, self._crash_in, replica, replica.incarnation)
+        if not self.healed and self.random.random() < 0.4:
+            soon = self.now + self.random.random() * (4 + 2 * self.disk_ms)
+            self.at(soon, self._crash_in, replica, replica.incarnation)
 
     def _crash_in(self, replica: Replica, incarnation: int) -> None:
         if replica.incarnation == incarnation:
