@@ -20,7 +20,8 @@ test can look for leaks.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 
 from blumfeld.env.clock import Clock, ManualClock
@@ -334,6 +335,17 @@ class FaultyDisk(TreeDisk[FaultyNode]):
     def cut_power_after(self, calls: int) -> None:
         """Raise `PowerCut` instead of the call after the next `calls` ones, and from then on."""
         self._power_until = self.calls + calls
+
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """Nothing fails meanwhile: for looking at what there is."""
+        faults, power = self._faults, self._power_until
+        self._faults, self._power_until = [], None
+        try:
+            yield
+        finally:
+            self._faults = faults
+            self._power_until = None if power is None else max(power, self.calls)
 
     def kill(self) -> None:
         """The process ends: handles and locks are gone, everything written stays."""

@@ -250,6 +250,7 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
         )
     log.log_end_offset = end_offset
     log.unsealed = True  # index files were written anew, and not synced
+    log.names_changed = log.parent_changed = True  # the process may have ended before it synced them
 
 
 _ADVICE = (

@@ -118,13 +118,13 @@ def indexes(segment: Segment) -> None:
     require(segment.max_timestamp == largest, f"{segment}: largest timestamp {segment.max_timestamp}, not {largest}")
 
 
-def epochs(log: Log, line: Line) -> None:
+def epochs(log: Log, model: Model) -> None:
     """The leader epochs are those of the batches."""
     entries = log.epochs.entries
     for (epoch, start), (later, later_start) in zip(entries, entries[1:], strict=False):
         require(epoch < later and start < later_start, f"leader epochs {entries} are out of order")
-    for epoch, start in line.epochs:
-        if start >= log.log_start_offset:
+    for epoch, start in model.line.epochs:
+        if start >= model.trimmed:
             require(log.epochs.epoch_at(start) == epoch, f"offset {start} is of epoch {epoch}; {entries} say otherwise")
 
 
@@ -157,6 +157,7 @@ def _resembles(producer: Producer, expected: Producer) -> None:
         same = (producer.last_sequence, producer.last_offset) == (expected.last_sequence, expected.last_offset)
         require(same, f"{producer} should be {expected}")
     require(producer.epoch <= expected.epoch, f"{producer} is ahead of {expected}")
+    require(producer.txn_first_offset == expected.txn_first_offset, f"{producer} should be {expected}")
 
 
 def aborted(log: Log, model: Model) -> None:

@@ -91,6 +91,8 @@ class Model:
         """Lines that a crash may bring back, and where each was cut."""
         self.end = 0
         self.start = 0
+        self.trimmed = 0
+        """The highest start the log ever had: what it knew of lower offsets may be forgotten."""
         self.flushed = 0
         """Everything below was flushed and not cut since."""
         self.cleaned = 0
@@ -120,6 +122,11 @@ class Model:
         self.flushed = 0
         self.end = self.start = self.high_watermark = offset
 
+    def start_at(self, offset: int) -> None:
+        """The log starts there now."""
+        self.start = offset
+        self.trimmed = max(self.trimmed, offset)
+
     def flush(self, point: int) -> None:
         """Everything below `point` was flushed: older lines that differ there cannot come back."""
         self.flushed = max(self.flushed, point)
@@ -132,14 +139,18 @@ class Model:
         self.high_watermark = min(self.high_watermark, end)
         self.start = min(self.start, end)
 
-    def settle(self, line: Line, end: int, start: int) -> None:
-        """The log was opened and found to be a prefix of `line`, ending at `end`: that is the truth now."""
+    def settle(self, line: Line, end: int, start: int, *, durable: bool) -> None:
+        """The log was opened and found to be a prefix of `line`, ending at `end`: that is the truth now.
+
+        `durable`: after a crash, what is there is on the device.
+        """
         kept = [entry for entry in line.entries if entry.last < end]
         if line is not self.line or len(kept) < len(line.entries):
             self.line = Line(kept)
-        self.older.clear()
         self.end_at(end)
-        self.flushed = end
+        if durable:
+            self.older.clear()
+            self.flushed = end
         self.start = start
 
     def superseded(self, line: Line) -> set[int]:

@@ -60,6 +60,10 @@ WEIGHTS = {
 """How often, in a thousand steps, each action is taken."""
 
 
+_MAY_RAISE = {"roll", "truncate", "write_checkpoints", "close", "compact"}
+"""Actions whose caller, the log manager, takes the directory offline when they raise OSError."""
+
+
 class SimulationFailure(AssertionError):
     """An invariant was violated."""
 
@@ -115,8 +119,7 @@ class World:
             self.open()
             for self.step, action in enumerate(actions, 1):
                 self._take(action)
-            action = "close"
-            self.close()
+            self._take("close")
         except SimulationFailure:
             raise
         except Exception as error:
@@ -134,9 +137,10 @@ class World:
         except PowerCut:
             self.counts["power cut within " + action] += 1
             self._lose_power()
-        except OSError:
+        except OSError as error:
             if self.log.home.error is None:
-                raise
+                require(action in _MAY_RAISE, f"{action} raises {error}")
+                self.log.home.fail(error, action)
         if self.log.home.error is not None:
             self.counts["offline"] += 1
             self.disk.recover()
@@ -169,19 +173,25 @@ class World:
         """The process ends by `end`, and the log is opened again, however often the power goes meanwhile."""
         self.round = None
         self.cold.clear()
-        lossless = end == self.disk.kill and self.log.home.error is None
+        crashed = end == self.disk.crash
+        lossless = not crashed and self.log.home.error is None
         while True:
             end()
             try:
                 self.open()
             except PowerCut:
                 self.counts["power cut within recovery"] += 1
-                end, lossless = self.disk.crash, False
+                end, crashed, lossless = self.disk.crash, True, False
+                continue
+            except OSError:
+                self.counts["disk error within recovery"] += 1
+                self.disk.recover()
+                end, lossless = self.disk.kill, False
                 continue
             break
-        self._settle(lossless=lossless)
+        self._settle(lossless=lossless, crashed=crashed)
 
-    def _settle(self, *, lossless: bool) -> None:
+    def _settle(self, *, lossless: bool, crashed: bool) -> None:
         """The log that was found must be one of those it may be."""
         log, model = self.log, self.model
         end = log.log_end_offset
@@ -192,7 +202,8 @@ class World:
         reasons = []
         for line in candidates:
             try:
-                checks.contents(log, model, line)
+                with self.disk.calm():
+                    checks.contents(log, model, line)
             except Violation as violation:
                 reasons.append(str(violation))
             else:
@@ -203,7 +214,7 @@ class World:
         for entry in model.line.between(first, model.flushed):
             require(line.at(entry.base) is entry, f"flushed batch {entry.batch} is not in the log")
         require(first <= model.start or first == end, f"the log starts at {first}, beyond {model.start}")
-        model.settle(line, end, first)
+        model.settle(line, end, first, durable=crashed)
         log.update_high_watermark(model.high_watermark)
         model.high_watermark = log.high_watermark
         self.forgetful = self.forgetful or not lossless or log.segments[0].base_offset > 0
@@ -258,10 +269,11 @@ class World:
         self.home.mark_clean(1)
         require(not self.disk.open_handles(), f"left open: {self.disk.open_handles()}")
         self.home.leave()
-        if self.random.random() < 0.5:
+        crashed = self.random.random() < 0.5
+        if crashed:
             self.disk.crash()
         self.open()
-        self._settle(lossless=True)
+        self._settle(lossless=True, crashed=crashed)
 
     def disk_error(self) -> None:
         """One of the next calls fails."""
@@ -377,6 +389,8 @@ class World:
         upper = random.choice([None, model.high_watermark])
         max_bytes = random.choice([1, 300, 2_000, 100_000])
         result = self.log.read(offset, max_bytes, upper=upper)
+        if result.error is ErrorCode.KAFKA_STORAGE_ERROR:
+            return
         if result.cold is not None:
             self.counts["cold read"] += 1
             self.cold.append((result.cold, offset, model.line))
@@ -493,11 +507,10 @@ class World:
         except Interrupted:
             self.counts["interrupted"] += 1
             self.round = None
-        except OSError as error:
-            self.log.home.fail(error, "compacting")
         else:
             return
-        checks.contents(self.log, self.model, self.model.line)
+        with self.disk.calm():
+            checks.contents(self.log, self.model, self.model.line)
 
     def _end_round(self) -> None:
         if self.round is not None:
@@ -506,7 +519,8 @@ class World:
 
     def retain(self) -> None:
         model = self.model
-        start, model.start = model.start, model.high_watermark
+        start = model.start
+        model.start_at(model.high_watermark)
         if retention.apply(self.log, self.clock.time_ms()):
             self.counts["retain"] += 1
         require(start <= self.log.log_start_offset <= model.high_watermark, "retention went too far")
@@ -514,7 +528,7 @@ class World:
 
     def delete_records(self) -> None:
         model = self.model
-        model.start = self.random.randrange(model.start, model.high_watermark + 1)
+        model.start_at(self.random.randrange(model.start, model.high_watermark + 1))
         self.log.advance_log_start_offset(model.start)
 
     def empty_trash(self) -> None:
@@ -529,9 +543,10 @@ class World:
 
     def _look_at_all(self) -> None:
         log, model = self.log, self.model
-        checks.contents(log, model, model.line)
-        for segment in log.segments:
-            checks.indexes(segment)
-        checks.epochs(log, model.line)
-        checks.producers(log, model, exact=not (model.cleaned or self.forgetful))
-        checks.aborted(log, model)
+        with self.disk.calm():
+            checks.contents(log, model, model.line)
+            for segment in log.segments:
+                checks.indexes(segment)
+            checks.epochs(log, model)
+            checks.producers(log, model, exact=not (model.cleaned or self.forgetful))
+            checks.aborted(log, model)
