@@ -1,7 +1,8 @@
 """What a controller listener serves, as a dispatcher's table: deciders, the raft replica, readings, envelopes.
 
 Owns the way from a row of `cluster/controller/table.py` to a handler. Knows no API's meaning. Client requests that
-reach a controller directly (KIP-919) and those that a broker passed on in an Envelope (KIP-590) end in the same deciders.
+reach a controller directly (KIP-919) and those that a broker passed on in an Envelope (KIP-590) end in the same
+deciders.
 """
 
 from __future__ import annotations

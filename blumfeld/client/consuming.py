@@ -177,17 +177,9 @@ def _open(
                 (pid, first) for pid, first in aborted if not (pid == batch.producer_id and first <= batch.base_offset)
             }
             continue
-        for record in read_records(batch):
-            if record.offset >= position:
-                consumed.append(
-                    Consumed(
-                        topic,
-                        partition,
-                        record.offset,
-                        record.timestamp,
-                        record.key,
-                        record.value,
-                        record.headers,
-                    )
-                )
+        consumed += [
+            Consumed(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+            for r in read_records(batch)
+            if r.offset >= position
+        ]
     return consumed, following

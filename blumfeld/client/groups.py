@@ -65,9 +65,7 @@ class Groups:
             node = await self._cluster.coordinator(group_id)
             group = OffsetFetchRequest.Group(group_id=group_id, topics=None)
             # Topic names came back as ids in version 10: versions up to 9 keep this readable.
-            response = await self._cluster.broker(
-                node, OffsetFetchRequest(groups=[group]), max_version=9
-            )
+            response = await self._cluster.broker(node, OffsetFetchRequest(groups=[group]), max_version=9)
             found = response.groups[0]
             check(found.error_code, f"offsets of group {group_id}")
             return {

@@ -71,8 +71,7 @@ class Node:
         self.cluster_id = plan.cluster_id
         self._on_fault = on_fault
         in_memory = not config.is_given("log.dirs") and not config.is_given("log.dir")
-        limit = config.int("blumfeld.memory.max.bytes")
-        self._env = Env.in_memory(limit if limit > 0 else None) if in_memory else Env.real()
+        self._env = Env.in_memory() if in_memory else Env.real()
         self._serving: list[Listener] = []
         self._log_turn: asyncio.TimerHandle | None = None
         self._broker_epoch = -1
@@ -230,7 +229,7 @@ class Node:
 
     async def _loaded(self) -> None:
         """Ready means that groups can be joined: the coordinators of what this broker leads have loaded."""
-        while self._groups.runtime.is_loading:
+        while self._groups.runtime.is_loading:  # noqa: ASYNC110  once a start, for a few milliseconds
             await asyncio.sleep(LOADED_POLL_S)
 
     async def _leave(self) -> None:

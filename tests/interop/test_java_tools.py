@@ -23,8 +23,10 @@ DUMP = "org.apache.kafka.tools.DumpLogSegments"
 def tool(main: str, *arguments: str, stdin: str = "") -> str:
     """Run a Java tool; its standard output. Fails where the tool fails."""
     done = subprocess.run(
-        ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", class_path(require_java())]
-        + [main, *arguments],
+        [
+            *("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+            *("-cp", class_path(require_java()), main, *arguments),
+        ],
         input=stdin,
         capture_output=True,
         text=True,
