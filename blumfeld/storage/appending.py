@@ -30,6 +30,7 @@ from blumfeld.storage.validate import Origin, Refused
 
 if TYPE_CHECKING:
     from blumfeld.storage.log import Log
+    from blumfeld.storage.memory_bound import MemoryBound
 
 _logger = logging.getLogger(__name__)
 
@@ -73,6 +74,9 @@ def append_as_leader(
         else:
             data = _prepare(log, batches, records, leader_epoch, now_ms)
             batches = validate.split(data)
+        bound = log.home.memory
+        if bound is not None and origin != "raft" and bound.refuses(len(data), reserve=origin == "coordinator"):
+            return no_room(log, bound)
         if len(data) > log.config.segment_bytes:
             raise Refused(
                 ErrorCode.RECORD_LIST_TOO_LARGE,
@@ -331,6 +335,15 @@ def undo(log: Log, segment: Segment, size: int, error: OSError) -> AppendResult:
     except OSError as second:
         _logger.error("%s: what was written last could not be cut off: %s", log.topic_partition, second)
     return storage_error(log)
+
+
+def no_room(log: Log, bound: MemoryBound) -> AppendResult:
+    """The answer where memory holds no more; the same error as a full disk's."""
+    return AppendResult(
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        log_start_offset=log.log_start_offset,
+        message=f"{log.topic_partition}: {bound.why}",
+    )
 
 
 def storage_error(log: Log) -> AppendResult:

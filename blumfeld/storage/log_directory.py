@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from blumfeld.env.clock import Clock
     from blumfeld.env.disk import Disk
     from blumfeld.storage.log import Log
+    from blumfeld.storage.memory_bound import MemoryBound
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class LogDirectory:
         """`jitter(bound)` draws from 0 … bound−1, for segment.jitter.ms (default: none)."""
         self.path = path
         self.disk = disk
+        self.disk_is_memory: bool = getattr(disk, "volatile", False)
         self.clock = clock
         self.id = b""
         self.lock = threading.Lock()
@@ -50,6 +52,8 @@ class LogDirectory:
         self.loaded_indexes = LoadedIndexes(disk, max_index_bytes, self.lock)
         self.jitter = jitter
         self.error: OSError | None = None
+        self.memory: MemoryBound | None = None
+        """What may be kept where the directory is no more than memory."""
         self.dirty: dict[Log, int] = {}
         """Logs with unflushed data, and since when (ms)."""
         self.on_failure: Callable[[LogDirectory], None] | None = None
@@ -83,7 +87,10 @@ class LogDirectory:
             self.on_failure(self)
 
     def throw_away(self, path: str, due_ms: int) -> None:
-        """Delete the file or directory at `path` once `due_ms` has come."""
+        """Delete the file or directory at `path` once `due_ms` has come; at the next turn where it is memory: readers
+        keep what they have there, and the room is wanted."""
+        if self.disk_is_memory:
+            due_ms = 0
         with self.lock:
             self._trashed += 1
             heapq.heappush(self._trash, (due_ms, self._trashed, path))
