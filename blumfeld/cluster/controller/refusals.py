@@ -1,4 +1,4 @@
-"""Answers that refuse a whole request: NOT_CONTROLLER, REQUEST_TIMED_OUT, …
+"""Answers that refuse a whole request: NOT_CONTROLLER, REQUEST_TIMED_OUT and the like.
 
 Owns where in each controller API's answer the error goes. Requests that name several things are answered for each of
 them, as clients expect.
