@@ -23,9 +23,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from crc32c import crc32c
-
 from blumfeld.protocol.batch import HEADER, HEADER_SIZE
+from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage import appending, flushing, reading, recovery, removal, truncation
 from blumfeld.storage.epochs import LeaderEpochs

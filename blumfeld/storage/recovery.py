@@ -22,9 +22,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from crc32c import crc32c
-
 from blumfeld.protocol.batch import RecordBatch
+from blumfeld.protocol.checksum import crc32c
 from blumfeld.storage import epochs as epoch_file
 from blumfeld.storage import snapshots
 from blumfeld.storage.checkpoint import PARTITION_METADATA, decode_partition_metadata, encode_partition_metadata

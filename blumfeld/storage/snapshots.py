@@ -13,8 +13,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from crc32c import crc32c
-
+from blumfeld.protocol.checksum import crc32c
 from blumfeld.storage.producers import Producer, ProducerStates, WrittenBatch
 
 if TYPE_CHECKING:

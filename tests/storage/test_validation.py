@@ -16,7 +16,7 @@ from tests.storage.builders import NOW, LogBench, batch, marker, sized_batch
 
 
 def with_crc(data: bytearray) -> bytearray:
-    from crc32c import crc32c
+    from blumfeld.protocol.checksum import crc32c
 
     struct.pack_into(">I", data, 17, crc32c(bytes(data[21:])))
     return data
