@@ -238,16 +238,14 @@ class _Request:
         if all_of_file and self.end_offset <= self.upper:
             return limit, self.end_offset
         upper, index = self.upper, self.segment.offset_index
-        at = next_offset = -1
-        try:
-            if not all_of_file:
-                at = index.boundary_before(start + limit - 1) - start
+        at, next_offset = first, -1
+        try:  # batches start where both entries say, and the last one wanted does not start before the lower of them
+            starts = [] if all_of_file else [index.boundary_before(start + limit - 1)]
             if self.end_offset > upper:
-                before = index.position_for(upper)[0] - start
-                at = min(at, before) if at >= 0 else before
+                starts.append(index.position_for(upper)[0])
+            at = max(first, min(starts) - start)
         except CorruptIndex as error:
             _logger.warning("%s: all of a read is walked over: %s", self.segment.data.path, error)
-        at = max(at, first)
         while at + HEADER_SIZE <= limit:
             base, length = _base_and_length(data, at)
             last = base + _int32(data, at + _LAST_OFFSET_DELTA_AT)[0]

@@ -127,6 +127,11 @@ class Snapshots:
             self.remove(other)
         return bool(gone)
 
+    def remove_below(self, offset: int) -> None:
+        """Delete the snapshots below `offset`: the batches between them and the log's first segment are gone."""
+        for other in [other for other in self.offsets if other < offset]:
+            self.remove(other)
+
     def remove_stray(self, base_offsets: set[int], end_offset: int) -> None:
         """Keep those at segments' bases and the newest one; one above the log's end goes too."""
         newest = max((offset for offset in self.offsets if offset <= end_offset), default=-1)

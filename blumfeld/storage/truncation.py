@@ -66,11 +66,11 @@ def truncate_and_start_at(log: Log, offset: int) -> None:
                 segment = Segment(log.home, log.directory, offset, log.config)
                 segment.create()
                 log.segments.append(segment)
-                log.home.disk.sync_directory(log.directory)  # or nothing would say where the log starts
+            log.snapshots.remove_above(-1)
+            log.home.disk.sync_directory(log.directory)  # or nothing would say where the log starts
             log.log_start_offset = log.log_end_offset = offset
             log.epochs.clear()
             log.producers.clear(offset)
-            log.snapshots.remove_above(-1)
             _settle(log)
             log.high_watermark = offset
     except OSError as error:
