@@ -20,6 +20,8 @@ from blumfeld.config.listeners import parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
 from blumfeld.launch.errors import StartError
+from blumfeld.launch.log_limit import LogLimit
+from blumfeld.launch.open_files import bound_open_files, raise_open_files
 from blumfeld.launch.plan import Plan
 from blumfeld.launch.ready import Ready, ReadyBroker
 
@@ -57,6 +59,7 @@ def serve(
             config = _load(plan.profile, config_file, (*plan.settings, *settings), plan, node_id)
     except ConfigError as error:
         raise StartError(str(error)) from error
+    config = bound_open_files(config, raise_open_files())
     for warning in config.warnings:
         _log.warning("%s", warning)
     return _run(_serve(plan, node_id, config, ready_file, stop_with_stdin, started))
@@ -157,6 +160,8 @@ def _explain(error: Exception) -> str:
 def _set_up_logging() -> None:
     level = os.environ.get("BLUMFELD_LOG", "WARNING").upper()
     logging.basicConfig(level=level, format=NICE_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogLimit())
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:

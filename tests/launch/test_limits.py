@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from blumfeld.config.sources import load
+from blumfeld.launch.open_files import bound_open_files
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.find_coordinator import FindCoordinatorRequest
 from blumfeld.protocol.messages.offset_commit import OffsetCommitRequest
@@ -64,3 +70,31 @@ def test_a_broker_in_memory_refuses_more_than_it_may_keep_and_goes_on_when_topic
             wait_until(lambda: append(raw, other, 500_000) == ErrorCode.NONE)
             assert cluster.kafka.offsets(other) == {0: 1}
         assert len(log_lines(cluster, "offline")) == 0
+
+
+FROM_256_FILES = """
+import resource
+from blumfeld.launch.open_files import raise_open_files
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+print(raise_open_files(), *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def test_the_soft_limit_of_open_files_goes_up_to_the_hard_one() -> None:
+    pytest.importorskip("resource")
+    run = subprocess.run([sys.executable, "-c", FROM_256_FILES], capture_output=True, check=True, text=True)
+    answered, soft, hard = run.stdout.split()
+    assert answered == soft
+    assert soft == hard or int(hard) < 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "files"), [(None, 4096), (8192, 4096), (8190, 4095), (1024, 512), (128, 64), (20, 64)]
+)
+def test_segment_files_take_half_of_what_the_process_may_open(limit: int | None, files: int) -> None:
+    config = bound_open_files(load(), limit)
+    assert config.int("blumfeld.max.open.files") == files
+    assert config.origin("blumfeld.max.open.files") == (
+        "default" if files == 4096 else f"this process may open {limit} files"
+    )
