@@ -215,6 +215,8 @@ class RaftDriver:
         core = self._core
         if core is None or self._closed or self._failed:
             raise NotLeaderError("the replica is not running")
+        self._notice_stall()
+        self._pump()
         if not isinstance(core.role, Leader) or core.role.epoch != epoch:
             raise NotLeaderError(f"{core.leader_and_epoch} now, not this replica in epoch {epoch}")
         if not records:

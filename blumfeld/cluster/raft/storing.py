@@ -50,7 +50,9 @@ class RaftStorage:
     def open(self, static_voters: VoterSet) -> tuple[LogOutline, quorum_state.ElectionState | None]:
         """Recover. Waits for the device. Raises OSError, CorruptBatch, and what quorum_state and recovery raise."""
         disk, directory = self._disk, self.directory
-        disk.make_directories(directory)
+        if not disk.exists(directory):
+            disk.make_directories(directory)
+            disk.sync_directory(paths.parent(directory))
         snapshots = checkpoint.found_in(disk, directory)
         latest = max(snapshots, default=BOOTSTRAP_SNAPSHOT)
         options = self._options
@@ -235,8 +237,9 @@ class RaftStorage:
         for oldest, following in pairwise(ids):
             too_large = 0 <= options.retention_bytes < total
             if not too_large:
-                age = now_ms - self._timestamp(oldest)
-                if options.retention_ms < 0 or age <= options.retention_ms or oldest == BOOTSTRAP_SNAPSHOT:
+                # Checkpoint 0-0 has no time of its own: it goes with the first that has.
+                age = now_ms - self._timestamp(following if oldest == BOOTSTRAP_SNAPSHOT else oldest)
+                if options.retention_ms < 0 or age <= options.retention_ms:
                     break
             total -= sizes[oldest]
             start = following
