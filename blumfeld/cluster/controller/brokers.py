@@ -8,7 +8,8 @@ Owns the life of a broker as the controller sees it:
 Invariants
 - A broker's epoch is the offset of its registration record (KIP-631); every request of a broker carries it and is
   refused with STALE_BROKER_EPOCH when it is not the present one.
-- While one incarnation of a broker is in touch, another is refused (DUPLICATE_BROKER_REGISTRATION).
+- While one incarnation of a broker is in touch, another is refused (DUPLICATE_BROKER_REGISTRATION). One that is not,
+  makes way for a successor that has its addresses and its log directories, which two live processes cannot share.
 - A new incarnation loses what the former one led; its registration record is the last of its decision, so that a
   controller that fails in between leaves nothing half done.
 - A broker that shuts down is let go once it leads nothing and every active broker has applied that.
@@ -114,6 +115,7 @@ def _why_not_register(turn: Turn, request: BrokerRegistrationRequest) -> ApiErro
         existing is not None
         and existing.incarnation_id != request.incarnation_id
         and turn.sessions.is_valid(request.broker_id, existing.epoch, turn.now)
+        and (turn.sessions.is_in_touch(request.broker_id) or not _is_at_the_place_of(existing, request))
     ):
         return ApiError(
             ErrorCode.DUPLICATE_BROKER_REGISTRATION, "Another broker is registered with that broker id and is alive."
@@ -121,6 +123,16 @@ def _why_not_register(turn: Turn, request: BrokerRegistrationRequest) -> ApiErro
     if request.is_migrating_zk_broker:
         return ApiError(ErrorCode.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers.")
     return _why_not_these_directories(turn, request) or _why_not_these_features(turn, request)
+
+
+def _is_at_the_place_of(existing: BrokerRegistration, request: BrokerRegistrationRequest) -> bool:
+    """Whether the asker holds the ports and the locked log directories of the registered incarnation."""
+    addresses = {listener.name: (listener.host, listener.port) for listener in request.listeners}
+    return (
+        addresses == {name: (endpoint.host, endpoint.port) for name, endpoint in existing.listeners.items()}
+        and bool(existing.directories)
+        and set(existing.directories) == set(request.log_dirs)
+    )
 
 
 def _why_not_these_directories(turn: Turn, request: BrokerRegistrationRequest) -> ApiError | None:
@@ -196,6 +208,8 @@ def heartbeat(turn: Turn, request: BrokerHeartbeatRequest) -> Decision[BrokerHea
             session.controlled_shutdown_offset = turn.next_offset + len(records) - 1
     else:
         session.controlled_shutdown_offset = -1
+    if following is BrokerState.SHUTDOWN_NOW:
+        turn.sessions.remove(broker.id)  # it has said farewell: whoever comes next under this id is another process
     return Decision(
         records,
         BrokerHeartbeatResponse(

@@ -10,6 +10,8 @@ Invariants
 - The broker of this very process never times out: where it stands still, so do we. Nor does a former incarnation of
   it keep it out after a restart: that one is gone for certain.
 - A shortened session is valid no more for keeping another incarnation out, since its process is known to be gone.
+- A broker is in touch only by its own heartbeats to this very controller, while the connection that carried the last
+  one stands: a session inherited from the controller before proves nothing but that the broker was alive then.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ UNREACHABLE_TIMEOUT_S: Final = 0.25
 class BrokerSession:
     """One broker in touch. `metadata_offset`: the last offset it has applied; offsets are -1 where nothing is known."""
 
-    __slots__ = ("broker_epoch", "controlled_shutdown_offset", "deadline", "metadata_offset", "unreachable")
+    __slots__ = ("broker_epoch", "controlled_shutdown_offset", "deadline", "in_touch", "metadata_offset", "unreachable")
 
     def __init__(self, broker_epoch: int, deadline: float) -> None:
         self.broker_epoch = broker_epoch
         self.deadline = deadline
         self.metadata_offset = -1
         self.controlled_shutdown_offset = -1
+        self.in_touch = False
         self.unreachable = False
 
     @property
@@ -74,7 +77,19 @@ class BrokerSessions:
             session = self._sessions[broker_id] = BrokerSession(broker_epoch, 0.0)
         session.deadline = now + self._timeout_s
         session.unreachable = False
+        session.in_touch = True
         return session
+
+    def out_of_touch(self, broker_id: int) -> None:
+        """The connection that carried the broker's heartbeats is gone. That shortens nothing."""
+        session = self._sessions.get(broker_id)
+        if session is not None:
+            session.in_touch = False
+
+    def is_in_touch(self, broker_id: int) -> bool:
+        """Whether the broker has been heard of over a connection that still stands."""
+        session = self._sessions.get(broker_id)
+        return session is not None and session.in_touch
 
     def remove(self, broker_id: int) -> None:
         self._sessions.pop(broker_id, None)

@@ -123,7 +123,9 @@ class QuorumController:
         self._waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
-        self._watch = BrokerWatch(env, self._brokers, self.broker_unreachable)
+        self._watch = BrokerWatch(
+            env, self._brokers, disconnected=self._broker_disconnected, unreachable=self.broker_unreachable
+        )
 
     # What others ask.
 
@@ -161,6 +163,10 @@ class QuorumController:
         if self._term is not None and self._term.sessions.shorten(broker_id, self._now()):
             _log.warning("broker %d refuses connections: fenced unless it is heard of", broker_id)
             self._arm()
+
+    def _broker_disconnected(self, broker_id: int) -> None:
+        if self._term is not None:
+            self._term.sessions.out_of_touch(broker_id)
 
     def connection_lost(self, connection_id: int) -> None:
         """A connection to the controller listener has ended; if heartbeats came by it, look after their broker."""

@@ -31,12 +31,21 @@ class BrokerWatch:
     Args:
         env: the network.
         image: tells the present metadata.
+        disconnected: called with a broker's id when the connection of its heartbeats has ended.
         unreachable: called with a broker's id when its listener refuses connections.
     """
 
-    def __init__(self, env: Env, image: Callable[[], MetadataImage], unreachable: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        env: Env,
+        image: Callable[[], MetadataImage],
+        *,
+        disconnected: Callable[[int], None],
+        unreachable: Callable[[int], None],
+    ) -> None:
         self._env = env
         self._image = image
+        self._disconnected = disconnected
         self._unreachable = unreachable
         self._connections: dict[int, int] = {}
         self._probes: dict[int, asyncio.Task[None]] = {}
@@ -48,7 +57,8 @@ class BrokerWatch:
     def lost(self, connection_id: int) -> None:
         """That connection has ended."""
         broker_id = self._connections.pop(connection_id, None)
-        if broker_id is not None:
+        if broker_id is not None and broker_id not in self._connections.values():
+            self._disconnected(broker_id)
             self.probe(broker_id)
 
     def probe(self, broker_id: int) -> None:
@@ -75,7 +85,7 @@ class BrokerWatch:
         for pause in PAUSES_S:
             await asyncio.sleep(pause)
             broker = self._image().cluster.brokers.get(broker_id)
-            if broker is None or broker.fenced or broker_id in self._connections.values():
+            if broker is None or broker_id in self._connections.values():
                 return
             endpoint = next(iter(broker.listeners.values()), None)
             if endpoint is None:

@@ -74,6 +74,22 @@ def test_a_restarted_broker_whose_old_process_is_known_to_be_gone_need_not_wait(
     assert controller.register(1, incarnation=uuid(77)).error_code == ErrorCode.NONE
 
 
+def test_a_session_that_nobody_renewed_makes_way_for_a_successor_at_the_same_place(controller: Controller) -> None:
+    controller.with_brokers(1)
+    controller.sessions.start(controller.image.cluster, controller.now)  # a controller that has not heard of it yet
+    elsewhere = controller.register(1, incarnation=uuid(77), log_dirs=[uuid(5)])
+    assert elsewhere.error_code == ErrorCode.DUPLICATE_BROKER_REGISTRATION
+    assert controller.register(1, incarnation=uuid(77)).error_code == ErrorCode.NONE
+
+
+def test_a_broker_whose_connection_broke_makes_way_for_a_successor_at_the_same_place(controller: Controller) -> None:
+    controller.with_brokers(1)
+    controller.sessions.out_of_touch(1)
+    controller.pass_time(0.3)
+    assert not controller.is_fenced(1)  # a broken connection alone proves nothing
+    assert controller.register(1, incarnation=uuid(77)).error_code == ErrorCode.NONE
+
+
 REFUSED: dict[str, tuple[dict[str, Any], ErrorCode]] = {
     "wrong cluster": ({"cluster_id": "another"}, ErrorCode.INCONSISTENT_CLUSTER_ID),
     "no directory": ({"log_dirs": []}, ErrorCode.INVALID_REGISTRATION),
@@ -219,6 +235,12 @@ def test_a_broker_that_leads_nothing_may_leave_at_once(controller: Controller) -
     controller.with_brokers(1, 2).with_topic("orders", assignments=[[2, 1]])
     assert controller.heartbeat(1, want_shut_down=True).should_shut_down
     assert controller.partition("orders").isr == (2,)
+
+
+def test_a_broker_that_took_its_leave_may_come_back_at_once(controller: Controller) -> None:
+    controller.with_brokers(1, 2)
+    assert controller.heartbeat(1, want_shut_down=True).should_shut_down
+    assert controller.register(1, incarnation=uuid(77)).error_code == ErrorCode.NONE
 
 
 def test_the_only_broker_may_leave_and_its_partitions_wait_for_it(controller: Controller) -> None:
