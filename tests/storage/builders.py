@@ -69,6 +69,11 @@ def ranges(records: Buffer) -> list[tuple[int, int]]:
     return [(batch.base_offset, batch.last_offset) for batch in iterate_batches(records)]
 
 
+def keeps_deleted_files(disk: Disk) -> bool:
+    """Whether deleted files wait for file.delete.delay.ms; where they are memory, the room is wanted at once."""
+    return not getattr(disk, "volatile", False)
+
+
 class LogBench:
     """One log on one disk, and what happens to it."""
 

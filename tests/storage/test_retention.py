@@ -92,6 +92,7 @@ def test_nothing_at_or_above_the_high_watermark_goes() -> None:
 
 def test_deleted_files_wait_under_another_name() -> None:
     history = history_of(3, retention_ms=1, file_delete_delay_ms=60_000)
+    history.log.home.disk_is_memory = False  # as on a disk that keeps them
     history.clock.advance(100)
     first = f"{bases(history)[0]:020}.log"
     retention.apply(history.log, history.clock.time_ms())
