@@ -8,6 +8,8 @@ Owns the broker's state and incarnation, and the one task that talks to the cont
 Invariants
 - One incarnation id per process; one registration per incarnation, repeated until the controller accepts it.
 - DUPLICATE_BROKER_REGISTRATION is waited out: an earlier incarnation's session is still alive at the controller.
+- A broker whose epoch the controller does not know (any more) registers again, as the same incarnation: a late
+  request of its predecessor may have come after its own. (Apache Kafka's brokers stay outside then.)
 - Unfencing is asked for only when the broker is ready and has applied the metadata up to its own registration.
 - A heartbeat leaves at least each broker.heartbeat.interval.ms, at once when something changed, and reports the
   metadata offset applied at that moment.
@@ -47,6 +49,8 @@ FATAL: Final = frozenset(
     }
 )
 """Registrations that trying again will not mend."""
+FORGOTTEN: Final = frozenset({ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED})
+"""Heartbeats of a broker that the controller does not know under this epoch."""
 
 
 class State(Enum):
@@ -274,6 +278,9 @@ class BrokerLifecycle:
             return 0.0
         if response.error_code != ErrorCode.NONE:
             _log.warning("heartbeat refused: %s", ErrorCode(response.error_code).name)
+            if response.error_code in FORGOTTEN:
+                await self._register()
+                return 0.0
             return min(self._interval_s, LAST_RETRY_S)
         return await self._heed(response, leaving)
 

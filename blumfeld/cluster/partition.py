@@ -25,6 +25,7 @@ from blumfeld.cluster.followers import NO_BROKER_EPOCH, Follower, Membership
 from blumfeld.cluster.leadership import Leadership
 from blumfeld.cluster.reading import Reading, refused, unchanged
 from blumfeld.cluster.watching import PartitionWatcher, Settled, Signal
+from blumfeld.protocol.batch import RecordBatch
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.results import AppendResult
 
@@ -368,6 +369,8 @@ class Partition:
         log = self.log
         if len(records):
             result = log.append_as_follower(records)
+            if result.error is ErrorCode.OFFSET_OUT_OF_RANGE and self._begin_within_a_batch(records):
+                result = log.append_as_follower(records)
             if result.error is not ErrorCode.NONE:
                 return result
         else:
@@ -378,6 +381,15 @@ class Partition:
         if log.log_start_offset < leader_log_start <= log.high_watermark:
             log.advance_log_start_offset(leader_log_start)
         return result
+
+    def _begin_within_a_batch(self, records: Records) -> bool:
+        """An empty log that begins in the middle of the leader's first batch begins with that batch instead.
+
+        The leader's start came to lie there by DeleteRecords; it will be ours too when the high watermark is above it.
+        """
+        first, end = RecordBatch(records), self.log.log_end_offset
+        is_empty = self.log.log_start_offset == end
+        return is_empty and first.base_offset < end < first.next_offset and self.start_over_at(first.base_offset)
 
     def truncate_to(self, offset: int) -> bool:
         """Drop what the leader does not have, from `offset` on; False where the disk failed (the log is offline)."""

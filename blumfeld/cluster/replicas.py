@@ -324,6 +324,7 @@ class ReplicaManager:
         overrides = self.image.configs.of_topic(topic)
         directory = registration.directory(self.membership.node_id)
         try:
+            self._make_room(topic, topic_id, index)
             log = self.logs.create(topic, index, topic_id, overrides, directory_id=directory)
         except (StorageError, OSError) as error:
             _log.error("no replica of %s-%d here: %s", topic, index, error)
@@ -342,6 +343,13 @@ class ReplicaManager:
         self._by_id.setdefault(topic_id, {})[index] = partition
         self._by_name.setdefault(topic, {})[index] = partition
         return partition
+
+    def _make_room(self, topic: str, topic_id: bytes, index: int) -> None:
+        """Delete the log of an earlier topic of that name, which was deleted while this broker was away."""
+        standing = self.logs.get(topic, index)
+        if standing is not None and standing.topic_id not in (None, topic_id):
+            _log.info("deleting the log of %s: it belongs to an earlier topic of that name", standing.topic_partition)
+            self.logs.delete(topic, index)
 
     def _remove(self, topic_id: bytes, index: int, leader_epoch: int | None = None) -> None:
         partition = self.find(topic_id, index)

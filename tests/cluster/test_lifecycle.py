@@ -185,6 +185,19 @@ async def test_heartbeats_survive_missing_controllers_and_refusals(life: Life) -
     await until(lambda: len(life.controller.heartbeats) >= count + 3)
 
 
+async def test_a_broker_that_the_controller_does_not_know_registers_again(life: Life) -> None:
+    life.lifecycle.start()
+    await until(lambda: life.epochs == [EPOCH])
+    life.apply(EPOCH)
+    life.lifecycle.ready()
+    await asyncio.wait_for(life.lifecycle.unfenced(), 2)
+    life.controller.heartbeat_errors = [ErrorCode.STALE_BROKER_EPOCH]
+    await until(lambda: len(life.controller.registrations) == 2)
+    first, second = life.controller.registrations
+    assert first.incarnation_id == second.incarnation_id
+    await until(lambda: life.epochs == [EPOCH, EPOCH])
+
+
 async def test_a_fenced_broker_says_at_once_that_it_caught_up_again(life: Life) -> None:
     life.lifecycle.start()
     await until(lambda: life.epochs == [EPOCH])

@@ -250,6 +250,21 @@ def test_a_follower_behind_the_leaders_start_begins_there(world: World) -> None:
     assert (follower.log_start_offset, follower.log_end_offset) == (3, 5)
 
 
+def test_the_leaders_start_may_lie_within_a_batch(world: World) -> None:
+    world.create_topic([1, 2])
+    world.elect(1, [1])
+    world[1].produce("a", "b", "c", "d")
+    world[1].produce("e")
+    world[1].partition().delete_records(2)
+    world[2].fetch(world[1])
+    (lost,) = world[2].replication(1).lost()
+    assert world[2].replication(1).located(lost, 2, 5, world.clock.monotonic())
+    world.replicate()
+    follower = world[2].partition()
+    assert (follower.log_start_offset, follower.log_end_offset) == (2, 5)
+    assert bytes_of(world, 1) == bytes_of(world, 2)
+
+
 def test_a_follower_beyond_the_leaders_end_is_cut_to_it(world: World) -> None:
     """After an unclean election of a replica that had nothing at all."""
     world.create_topic([1, 2])
@@ -386,6 +401,21 @@ def test_a_topic_recreated_under_its_name_is_another_topic(world: World) -> None
     world.deaf = set()
     world.publish(1)
     world.publish(2)
+    world[1].produce("new")
+    world.replicate()
+    assert world[2].values() == ["new"]
+
+
+def test_a_topic_recreated_while_the_broker_was_away(world: World) -> None:
+    world.create_topic([1, 2])
+    world[1].produce("old")
+    world.replicate()
+    world.restart(2)
+    world.deaf = {2}
+    world.delete_topic()
+    world.create_topic([1, 2])
+    world.deaf = set()
+    world.register(2)
     world[1].produce("new")
     world.replicate()
     assert world[2].values() == ["new"]

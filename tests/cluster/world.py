@@ -96,6 +96,9 @@ class Logs:
             )
         return log
 
+    def get(self, topic: str, partition: int) -> Log | None:
+        return self.by_name.get((topic, partition))
+
     def delete(self, topic: str, partition: int) -> None:
         self.by_name.pop((topic, partition)).abandon()
         self.disk.remove_tree(f"/data/{topic}-{partition}")
@@ -433,4 +436,7 @@ class World:
             log.close()
         member = self.members[node_id] = Member(self, node_id, old.disk)
         member.logs.high_watermarks = high_watermarks
+        for log in old.logs.by_name.values():
+            assert log.topic_id is not None
+            member.logs.create(log.topic, log.partition, log.topic_id)
         return member

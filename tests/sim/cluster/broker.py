@@ -20,6 +20,7 @@ from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.delta import MetadataDelta
 from blumfeld.cluster.image.image import EMPTY_IMAGE, MetadataImage
 from blumfeld.cluster.isr_changes import IsrQueue
+from blumfeld.cluster.lifecycle import FORGOTTEN
 from blumfeld.cluster.partition import Partition
 from blumfeld.cluster.replicas import ReplicaManager
 from blumfeld.cluster.replication import FetchOptions, Replication
@@ -279,6 +280,8 @@ class SimBroker:
         self._ask_controller(request, self._heard, lambda: None)
 
     def _heard(self, response: BrokerHeartbeatResponse) -> None:
+        if response.error_code in FORGOTTEN:
+            self.broker_epoch = -1
         if response.error_code != ErrorCode.NONE:
             return
         self.is_fenced = response.is_fenced

@@ -12,7 +12,8 @@ Invariants
   the controller has dropped them.)
 - At the end, when all is healed: every partition has a leader and all its replicas in sync; all logs are equal.
 
-Excused altogether is a partition of whose ISR a majority lost its cache: nobody promised anything then.
+Excused altogether is a partition of whose ISR a majority lost its cache, or that was led by a replica out of sync
+(unclean.leader.election.enable): nobody promised anything then.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from blumfeld.cluster.image.topics import RECOVERING
 from blumfeld.protocol.batch import iterate_batches
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Checks:
         """Partitions of which a broker lost its cache since it was in sync, by broker."""
         self.excused: set[Key] = set()
         self._verified: dict[Partition, int] = {}
+        self._leader_epochs: dict[Key, int] = {}
 
     def truth(self, key: Key) -> Truth:
         found = self.truths.get(key)
@@ -111,6 +114,14 @@ class Checks:
                 if partition is None or broker_id not in partition.isr:
                     keys.discard(key)
         self._excuse(image)
+        for topic in image.topics.by_id.values():
+            for index, partition in topic.partitions.items():
+                key = (topic.id, index)
+                if partition.leader_recovery_state == RECOVERING:
+                    self.excused.add(key)
+                if self._leader_epochs.get(key, 0) != partition.leader_epoch:
+                    self._leader_epochs[key] = partition.leader_epoch
+                    self.world.counts["election" if partition.leader >= 0 else "leaderless"] += 1
 
     def _excuse(self, image: MetadataImage) -> None:
         for key in {key for keys in self.lost.values() for key in keys}:

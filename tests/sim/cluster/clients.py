@@ -38,7 +38,8 @@ class Clients:
     def produce(self) -> None:
         """One batch of a few values to some partition, sent once."""
         random = self.world.random
-        found = self.world.find_leader(random.choice(self.world.partitions()))
+        partitions = self.world.partitions()
+        found = self.world.find_leader(random.choice(partitions)) if partitions else None
         if found is None:
             return
         broker, partition = found
@@ -97,7 +98,8 @@ class Clients:
 
     @property
     def is_done(self) -> bool:
-        return all(producer.sent is None for producer in self._idempotent.values())
+        excused = self.world.checks.excused
+        return all(p.sent is None or p.is_homeless or p.key in excused for p in self._idempotent.values())
 
     def check(self) -> None:
         """At the end: the logs hold what was promised."""
@@ -133,8 +135,15 @@ class Idempotent:
         self._attempt = 0
         self._step()
 
+    @property
+    def is_homeless(self) -> bool:
+        """Its topic is gone."""
+        return self.clients.world.controller.committed_image.topics.partition(*self.key) is None
+
     def _step(self) -> None:
         world = self.clients.world
+        if self.is_homeless:
+            return
         world.after(world.random.uniform(0.01, 0.06), self._step)
         if self._attempt and world.now - self._since < GIVE_UP_S:
             return

@@ -14,7 +14,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from blumfeld.protocol.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
-from blumfeld.protocol.messages.create_topics import CreateTopicsRequest, CreateTopicsResponse
+from blumfeld.protocol.messages.create_topics import CreateTopicsRequest
+from blumfeld.protocol.messages.delete_topics import DeleteTopicsRequest
 from blumfeld.protocol.messages.elect_leaders import ElectLeadersRequest
 from tests.sim.cluster.broker import SimBroker
 from tests.sim.cluster.checks import Checks, Key, Violation, require
@@ -40,8 +41,10 @@ FAULTS = (
     "refusal told",
     "reassignment",
     "preferred election",
+    "records deleted",
+    "topic deleted",
 )
-HAPPENINGS = ("election", "isr change", "out of range", "committed", "ack", "idempotent ack")
+HAPPENINGS = ("election", "leaderless", "isr change", "out of range", "committed", "ack", "idempotent ack", "excused")
 
 
 class SimulationFailure(AssertionError):
@@ -149,6 +152,7 @@ class World:
         self.checks.after_step()
 
     def _begin(self) -> None:
+        """Everybody comes up, topics are made, producers and the nemesis begin."""
         for broker in self.brokers.values():
             broker.start()
         self._run_until(lambda: all(not broker.is_fenced for broker in self.brokers.values()))
@@ -177,27 +181,24 @@ class World:
         self.after(seconds * self.random.uniform(0.3, 1.7), again)
 
     def _create_topics(self) -> None:
-        topics = []
         for name in ("a", "b"):
-            factor = self.random.choice([2, 3, 3])
-            min_in_sync = self.random.choice([1, 1, 2])
-            topics.append(
-                CreateTopicsRequest.Topic(
-                    name=name,
-                    num_partitions=self.random.choice([1, 2]),
-                    replication_factor=factor,
-                    assignments=[],
-                    configs=[
-                        CreateTopicsRequest.Topic.Config(name="min.insync.replicas", value=str(min_in_sync)),
-                        CreateTopicsRequest.Topic.Config(name="internal.segment.bytes", value="2000"),
-                    ],
-                )
-            )
-        self.controller.handle(CreateTopicsRequest(topics=topics, timeout_ms=1000), self._created)
+            self._create_topic(name)
 
-    def _created(self, response: CreateTopicsResponse) -> None:
-        for topic in response.topics:
-            require(topic.error_code == 0, f"{topic.name} is not created: {topic.error_message}")
+    def _create_topic(self, name: str) -> None:
+        random = self.random
+        configs = {
+            "min.insync.replicas": random.choice(["1", "1", "2"]),
+            "internal.segment.bytes": "2000",
+            "unclean.leader.election.enable": random.choice(["false", "false", "false", "true"]),
+        }
+        topic = CreateTopicsRequest.Topic(
+            name=name,
+            num_partitions=random.choice([1, 2]),
+            replication_factor=random.choice([2, 3, 3]),
+            assignments=[],
+            configs=[CreateTopicsRequest.Topic.Config(name=n, value=v) for n, v in configs.items()],
+        )
+        self.controller.handle(CreateTopicsRequest(topics=[topic], timeout_ms=1000), lambda response: None)
 
     def _heal(self) -> None:
         self.is_healing = True
@@ -209,6 +210,8 @@ class World:
                 broker.start()
         self._run_until(lambda: self.checks.converged() is None and self.clients.is_done)
         self._run_until(lambda: self.checks.converged() is None)
+        if self.checks.excused:
+            self.counts["excused"] += 1
         self.checks.replicas_are_equal()
         self.clients.check()
 
@@ -251,8 +254,10 @@ class World:
                 self._fail_over,
                 self._reassign,
                 self._elect_preferred,
+                self._delete_records,
+                self._delete_topic,
             ],
-            [6, 4, 3, 5, 2, 2, 1, 2],
+            [6, 4, 3, 5, 2, 2, 1, 2, 2, 0.3],
         )[0]
         fault()
 
@@ -343,6 +348,25 @@ class World:
             self.counts["preferred election"] += 1
             request = ElectLeadersRequest(election_type=0, topic_partitions=None, timeout_ms=1000)
             self.controller.handle(request, lambda response: None)
+
+    def _delete_records(self) -> None:
+        partitions = self.partitions()
+        found = self.find_leader(self.random.choice(partitions)) if partitions else None
+        if found is not None:
+            broker, partition = found
+            self.counts["records deleted"] += 1
+            partition.delete_records(self.random.randrange(partition.log_start_offset, partition.high_watermark + 1))
+            broker.replicas.settle(partition)
+
+    def _delete_topic(self) -> None:
+        """It is made again at once, under another id."""
+        topics = list(self.controller.image.topics.by_id.values())
+        if topics and self.controller.is_up:
+            topic = self.random.choice(topics)
+            self.counts["topic deleted"] += 1
+            asked = DeleteTopicsRequest.Topic(name=None, topic_id=topic.id)
+            self.controller.handle(DeleteTopicsRequest(topics=[asked], timeout_ms=1000), lambda response: None)
+            self._create_topic(topic.name)
 
     def _reassign(self) -> None:
         topics = list(self.controller.image.topics.by_id.values())
