@@ -55,7 +55,7 @@ def truncate_and_start_at(log: Log, offset: int) -> None:
     _logger.info("%s: emptied, to start at %d", log.topic_partition, offset)
     try:
         with log.files_lock:
-            _begin(log, min(offset, log.log_start_offset))
+            _begin(log, min(offset, log.segments[0].base_offset))
             while len(log.segments) > 1 or (log.segments and log.segments[0].base_offset != offset):
                 drop_segment(log, len(log.segments) - 1)
                 log.home.disk.sync_directory(log.directory)
