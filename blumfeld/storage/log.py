@@ -23,13 +23,12 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from blumfeld.protocol.batch import HEADER, HEADER_SIZE
-from blumfeld.protocol.checksum import crc32c
+from blumfeld.protocol.batch import HEADER_SIZE
 from blumfeld.protocol.errors import ErrorCode
-from blumfeld.storage import appending, flushing, reading, recovery, removal, truncation
+from blumfeld.storage import appending, flushing, reading, recovery, removal, truncation, validate
 from blumfeld.storage.epochs import LeaderEpochs
 from blumfeld.storage.log_directory import LogDirectory
-from blumfeld.storage.producers import ProducerStates, Verification
+from blumfeld.storage.producers import Producer, ProducerStates, Verification
 from blumfeld.storage.results import AbortedTransaction, AppendResult, Buffer, ReadResult, TimestampOffset
 from blumfeld.storage.snapshots import Snapshots
 from blumfeld.storage.validate import Origin
@@ -38,14 +37,12 @@ if TYPE_CHECKING:
     from blumfeld.env.clock import Clock
     from blumfeld.env.disk import Disk
     from blumfeld.storage.log_config import LogConfig
+    from blumfeld.storage.scan import HeaderFields
     from blumfeld.storage.segment import Segment
 
-_unpack_header = HEADER.unpack_from
 _pack_offset = Struct(">q").pack_into
 _pack_epoch = Struct(">i").pack_into
 _EPOCH_AT = 12
-_ATTRIBUTES_AT = 21
-_MAX_CODEC = 4
 _NONE = ErrorCode.NONE
 
 
@@ -228,65 +225,34 @@ class Log:
         The common case, one plain batch that needs nothing but offset and epoch, is decided and written right here;
         everything else, refusals included, goes through `appending.append_as_leader`, which checks all of it again.
         """
-        size = len(records)
-        if size < HEADER_SIZE or origin != "client" or not self._plain or self.home.error is not None:
-            return appending.append_as_leader(
-                self, records, leader_epoch, now_ms, origin, verification, transaction_version
-            )
-        (
-            base,
-            length,
-            _,
-            magic,
-            crc,
-            attributes,
-            delta,
-            base_timestamp,
-            max_timestamp,
-            producer_id,
-            producer_epoch,
-            sequence,
-            count,
-        ) = _unpack_header(records)
-        config = self.config
-        view = memoryview(records)
-        latest = now_ms + config.message_timestamp_after_max_ms
-        earliest = now_ms - config.message_timestamp_before_max_ms
-        if not (
-            length == size - 12
-            and magic == 2
-            and base == 0
-            and delta == count - 1
-            and delta >= 0
-            and 0 <= attributes <= _MAX_CODEC
-            and size <= config.max_message_bytes
-            and size <= config.segment_bytes
-            and earliest <= max_timestamp <= latest
-            and earliest <= base_timestamp <= latest
-            and crc32c(view[_ATTRIBUTES_AT:]) == crc
-        ):
-            return appending.append_as_leader(
-                self, records, leader_epoch, now_ms, origin, verification, transaction_version
-            )
+        if origin == "client" and self._plain and self.home.error is None:
+            view = memoryview(records)
+            header = validate.plain_header(view, self.config, now_ms)
+            if header is not None:
+                producer = None
+                producer_id = header[9]
+                if producer_id >= 0:
+                    producer = self.producers.by_id.get(producer_id)
+                    plain = producer is not None and producer.continues(header[10], header[11])
+                    plain = plain and not self.producers.verifications
+                else:
+                    plain = True
+                if plain:
+                    return self._append_plain(view, header, producer, leader_epoch, now_ms)
+        return appending.append_as_leader(
+            self, records, leader_epoch, now_ms, origin, verification, transaction_version
+        )
+
+    def _append_plain(
+        self, view: memoryview, header: HeaderFields, producer: Producer | None, leader_epoch: int, now_ms: int
+    ) -> AppendResult:
+        """Write one batch that was found to be plain; `producer`: the idempotent one it continues, if any."""
+        size = len(view)
         bound = self.home.memory
         if bound is not None and bound.refuses(size):
             return appending.no_room(self, bound)
-        producer = None
-        if producer_id >= 0:
-            producer = self.producers.by_id.get(producer_id)
-            if (
-                producer is None
-                or producer.epoch != producer_epoch
-                or producer.last_sequence + 1 != sequence
-                or sequence == 0
-                or producer.txn_first_offset >= 0
-                or self.producers.verifications
-            ):
-                return appending.append_as_leader(
-                    self, records, leader_epoch, now_ms, origin, verification, transaction_version
-                )
-
         base = self.log_end_offset
+        delta, max_timestamp = header[6], header[8]
         last = base + delta
         segment = self.segments[-1]
         before = segment.size
@@ -295,26 +261,24 @@ class Log:
                 segment = self.roll()
                 before = 0
             if view.readonly:
-                header = bytearray(view[:HEADER_SIZE])
-                _pack_offset(header, 0, base)
-                _pack_epoch(header, _EPOCH_AT, leader_epoch)
-                segment.append([header, view[HEADER_SIZE:]], size, last, max_timestamp)
+                patched = bytearray(view[:HEADER_SIZE])
+                _pack_offset(patched, 0, base)
+                _pack_epoch(patched, _EPOCH_AT, leader_epoch)
+                segment.append([patched, view[HEADER_SIZE:]], size, last, max_timestamp)
             else:
-                _pack_offset(records, 0, base)
-                _pack_epoch(records, _EPOCH_AT, leader_epoch)
-                segment.append(records, size, last, max_timestamp)
+                _pack_offset(view, 0, base)
+                _pack_epoch(view, _EPOCH_AT, leader_epoch)
+                segment.append(view, size, last, max_timestamp)
         except OSError as error:
             return appending.undo(self, segment, before, error)
         if leader_epoch != self._latest_epoch:
             self.assign_epoch(leader_epoch, base)
-        self.log_end_offset = last + 1
-        producers = self.producers
-        producers.end_offset = last + 1
+        self.log_end_offset = self.producers.end_offset = end = last + 1
         if producer is not None:
-            producer.add(producer_epoch, (sequence + delta) & 0x7FFFFFFF, last, delta, max_timestamp)
+            producer.add(header[10], (header[11] + delta) & 0x7FFFFFFF, last, delta, max_timestamp)
         if not self.unflushed:
             self.mark_unflushed(now_ms)
-        must_flush = last + 1 - self.recovery_point >= self._flush_messages
+        must_flush = end - self.recovery_point >= self._flush_messages
         return AppendResult(_NONE, base, last, -1, self.log_start_offset, None, False, must_flush)
 
     def append_as_follower(self, records: Buffer) -> AppendResult:

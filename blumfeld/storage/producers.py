@@ -80,6 +80,17 @@ class Producer:
         other.batches.extend(self.batches)
         return other
 
+    def continues(self, epoch: int, sequence: int) -> bool:
+        """Whether a plain batch with that sequence is simply the next one: no new epoch, wrap or open transaction."""
+        batches = self.batches
+        return (
+            epoch == self.epoch
+            and bool(batches)
+            and batches[-1].last_sequence + 1 == sequence
+            and sequence > 0
+            and self.txn_first_offset < 0
+        )
+
     def duplicate_of(self, epoch: int, first_sequence: int, last_sequence: int) -> WrittenBatch | None:
         """The remembered batch that has exactly this range of sequences."""
         if epoch == self.epoch:

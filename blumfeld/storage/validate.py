@@ -17,23 +17,35 @@ from blumfeld.protocol.batch import (
     APPEND_TIME_FLAG,
     CODEC_MASK,
     CONTROL_FLAG,
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    PREFIX_SIZE,
     CorruptBatch,
     RecordBatch,
     UnsupportedMagic,
     is_torn,
 )
+from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.errors import ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
     from blumfeld.protocol.primitives import Buffer
     from blumfeld.storage.log_config import LogConfig
+    from blumfeld.storage.scan import HeaderFields
 
 Origin: TypeAlias = Literal["client", "coordinator", "raft"]
 NO_TIMESTAMP = -1
+MAX_OPENED_RECORDS = 1 << 20
+"""A batch with more records is not opened on behalf of a client: it would hold everybody else up for seconds."""
+_MAX_RECORD_ERRORS = 1000
+"""So many records of a refused batch are named in the answer."""
 _MAX_CODEC = 4
 _ZSTD = 4
 _MAGIC_AT = 16
+_ATTRIBUTES_AT = 21
+_unpack_header = HEADER.unpack_from
 _ATTRIBUTES_LOW_AT = 22
 
 
@@ -58,6 +70,33 @@ def refuse_produce(records: Buffer | None, version: int) -> tuple[ErrorCode, str
         return ErrorCode.INVALID_RECORD, "a partition's records must be one record batch; there are several"
     if version < 7 and records[_ATTRIBUTES_LOW_AT] & CODEC_MASK == _ZSTD:
         return ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"zstd needs Produce version 7, this is version {version}"
+    return None
+
+
+def plain_header(view: memoryview, config: LogConfig, now_ms: int) -> HeaderFields | None:
+    """The header of `view` if it is one whole batch of a client that passes every check by its header alone; None for
+    whatever has to be looked at more closely, or refused. For logs that open no records and keep the producer's times.
+    """
+    size = len(view)
+    if size < HEADER_SIZE:
+        return None
+    header: HeaderFields = _unpack_header(view)
+    base, length, _, magic, crc, attributes, delta, base_timestamp, max_timestamp, _, _, _, count = header
+    latest = now_ms + config.message_timestamp_after_max_ms
+    earliest = now_ms - config.message_timestamp_before_max_ms
+    if (
+        length == size - PREFIX_SIZE
+        and magic == MAGIC
+        and base == 0
+        and 0 <= delta == count - 1
+        and 0 <= attributes <= _MAX_CODEC
+        and size <= config.max_message_bytes
+        and size <= config.segment_bytes
+        and earliest <= max_timestamp <= latest
+        and earliest <= base_timestamp <= latest
+        and crc32c(view[_ATTRIBUTES_AT:]) == crc
+    ):
+        return header
     return None
 
 
@@ -149,12 +188,16 @@ def _open_and_check(batch: RecordBatch, config: LogConfig, *, keyed: bool, timed
     errors: list[tuple[int, str]] = []
     late = False
     try:
-        for index, record in enumerate(read_records(batch)):
+        for index, record in enumerate(read_records(batch, config.max_decompressed_bytes, MAX_OPENED_RECORDS)):
             if keyed and record.key is None:
-                errors.append((index, "a compacted topic takes no record without a key"))
+                error = "a compacted topic takes no record without a key"
             elif timed and record.timestamp != NO_TIMESTAMP and not earliest <= record.timestamp <= latest:
                 late = True
-                errors.append((index, f"timestamp {record.timestamp} is outside [{earliest}, {latest}]"))
+                error = f"timestamp {record.timestamp} is outside [{earliest}, {latest}]"
+            else:
+                continue
+            if len(errors) < _MAX_RECORD_ERRORS:
+                errors.append((index, error))
     except ProtocolError as error:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
     if late:
@@ -176,22 +219,12 @@ def target_codec(config: LogConfig, batch: RecordBatch) -> int:
 
 def recompress(batch: RecordBatch, codec: int, config: LogConfig) -> bytes:
     """The batch with another codec. Raises `Refused` where it cannot be opened or has become too large."""
-    from blumfeld.protocol.records import build_batch, read_records
+    from blumfeld.protocol.records import repack
 
     try:
-        records = list(read_records(batch))
-    except ProtocolError as error:
+        rebuilt = repack(batch, codec, config.max_decompressed_bytes)
+    except CorruptBatch as error:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
-    rebuilt = build_batch(
-        records,
-        base_offset=batch.base_offset,
-        codec=codec,
-        producer_id=batch.producer_id,
-        producer_epoch=batch.producer_epoch,
-        base_sequence=batch.base_sequence,
-        leader_epoch=batch.leader_epoch,
-        transactional=batch.is_transactional,
-    )
     if len(rebuilt) > config.max_message_bytes:
         raise Refused(
             ErrorCode.MESSAGE_TOO_LARGE,
