@@ -49,8 +49,9 @@ def _no_breath() -> None:
 class Cleaning:
     """One round over a log.
 
-    `upper`: where the segment that is being written ends. `last_batches`: of each live producer, the last offset of its newest data batch (−1
-    if it has none) and its epoch. `breathe` is called often, so that other threads get their turn.
+    `upper`: where the segment that is being written ends. `last_batches`: of each live producer, the last offset of its
+    newest data batch (−1 if it has none) and its epoch. `breathe` is called often, so that other threads get their
+    turn.
     """
 
     __slots__ = (

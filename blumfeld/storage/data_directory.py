@@ -125,8 +125,8 @@ class DataDirectory(LogDirectory):
         for log in logs:
             key = (log.topic, log.partition)
             points[key] = log.checkpoint_point
-            if log.log_start_offset > log.segments[0].base_offset:
-                starts[key] = log.log_start_offset
+            if log.log_start_offset > log.segments[0].base_offset or (log.log_start_offset and log.names_changed):
+                starts[key] = log.log_start_offset  # also until the files below are gone for good
         return [(checkpoint.RECOVERY_POINTS, points), (checkpoint.LOG_START_OFFSETS, starts)]
 
     def checkpoint_high_watermarks(self, logs: Iterable[Log]) -> list[tuple[str, dict[TopicPartition, int]]]:
@@ -145,6 +145,10 @@ class DataDirectory(LogDirectory):
         for name, bound in ((checkpoint.RECOVERY_POINTS, before), (checkpoint.LOG_START_OFFSETS, offset)):
             if self.written[name].get(key, -1) > bound:
                 self.write_checkpoint(name, {**self.written[name], key: bound})
+
+    def durable_start(self, log: Log) -> int:
+        """The start of `log` that is on the disk."""
+        return self.written[checkpoint.LOG_START_OFFSETS].get((log.topic, log.partition), 0)
 
     def forget(self, key: TopicPartition) -> None:
         """Before a partition of that name is made anew: no checkpoint on the disk speaks of its predecessor."""

@@ -86,6 +86,10 @@ class LogDirectory:
         if self.on_failure is not None:
             self.on_failure(self)
 
+    def durable_start(self, log: Log) -> int:
+        """Up to where the start of `log` would be found again after a crash: here nobody writes it down."""
+        return log.log_start_offset
+
     def throw_away(self, path: str, due_ms: int) -> None:
         """Delete the file or directory at `path` once `due_ms` has come; at the next turn where it is memory: readers
         keep what they have there, and the room is wanted."""

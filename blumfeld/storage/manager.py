@@ -73,6 +73,8 @@ class LogManager:
         self._logs: dict[TopicPartition, Log] = {}
         self._defaults = LogConfig.from_topic(self._values(None))
         self._retention_queue: list[Log] = []
+        self._removals: list[Log] = []
+        """Logs with segments below their start."""
         self.directories: list[DataDirectory] = []
         self.clean_shutdown_broker_epoch = -1
         """What the last clean shutdown left, −1 after an unclean one: BrokerRegistration's PreviousBrokerEpoch."""
@@ -159,6 +161,7 @@ class LogManager:
         return {
             **topic_config(self._config, overrides),
             "producer.id.expiration.ms": self._config["producer.id.expiration.ms"],
+            "blumfeld.max.decompressed.bytes": self._config["blumfeld.max.decompressed.bytes"],
         }
 
     # Finding, making, deleting.
@@ -312,6 +315,7 @@ class LogManager:
         self._schedule.run(now_ms)
         if self._retention_queue:
             self._retention(now_ms)
+        self._remove()
         for directory in self._online():
             due_ms = directory.next_due_ms()
             if due_ms is not None and due_ms <= now_ms:
@@ -360,6 +364,23 @@ class LogManager:
                     retention.apply(log, now_ms)
                 except OSError as error:
                     log.home.fail(error, f"applying retention to {log.topic_partition}")
+                if retention.pending(log):
+                    self._removals.append(log)
+        if self._removals:
+            self._checkpoint_recovery(now_ms)
+
+    def _remove(self) -> None:
+        """Delete the files of what retention took away, once the logs' new starts are on the disk."""
+        for log in self._removals:
+            if not log.deleted and log.home.error is None:
+                try:
+                    retention.remove(log)
+                except OSError as error:
+                    log.home.fail(error, f"deleting segments of {log.topic_partition}")
+        self._removals = [log for log in self._removals if self._may_remove(log)]
+
+    def _may_remove(self, log: Log) -> bool:
+        return not log.deleted and log.home.error is None and retention.pending(log)
 
     def _expire_producers(self, now_ms: int) -> None:
         for log in self.logs():

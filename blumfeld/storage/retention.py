@@ -1,14 +1,16 @@
-"""Retention: which segments of a log have to go.
+"""Retention: which segments of a log have to go, and when their files may.
 
-Owns the three rules of Kafka's `cleanup.policy=delete`: below the log's start, too much in all, too old. Deletes
-through `Log.delete_old_segments`, which keeps what is not below the high watermark and rolls where everything goes.
+Owns the rules of Kafka's `cleanup.policy=delete` (too much in all, too old) and the order of a deletion: first the
+log's start moves, and readers see no more of what lies below; the files go once that start is on the disk too. A crash
+may undo some deletions of files and not others, and without the start nothing would say that the holes are meant.
 
-Invariants: segments go from the oldest on, without gaps; a compacted log that is not also `delete` loses only what lies
-below its start.
+Invariants: segments go from the oldest on, and only below the high watermark; a compacted log that is not also `delete`
+loses only what lies below its start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,52 +19,60 @@ if TYPE_CHECKING:
 
 
 def apply(log: Log, now_ms: int) -> int:
-    """Delete what `log`'s configuration says at `now_ms`; how many segments went. May raise OSError."""
-    count = below_start(log)
+    """Move the start of `log` as its configuration says, and delete what may go by now; how many segments went.
+
+    Where segments stay `pending`, `remove` wants to be called when the start has been written down. May raise OSError.
+    """
     if log.config.delete:
-        count += too_much(log)
-        count += too_old(log, now_ms)
-    return count
+        start = max(_first_within_size(log), _first_young(log, now_ms))
+        if start > log.log_start_offset:
+            if start == log.log_end_offset:
+                log.roll()  # what comes next is not below the start
+            log.advance_log_start_offset(start)
+    return remove(log)
 
 
-def below_start(log: Log) -> int:
-    """Delete the segments that end at or below the log's start (DeleteRecords moves it)."""
-    if len(log.segments) < 2 or log.segments[1].base_offset > log.log_start_offset:
+def pending(log: Log) -> bool:
+    """Whether segments lie wholly below the log's start."""
+    return len(log.segments) > 1 and log.segments[1].base_offset <= log.log_start_offset
+
+
+def remove(log: Log) -> int:
+    """Delete the segments below the start that is on the disk; how many went. May raise OSError."""
+    if not pending(log):
         return 0
-
-    def deletable(segment: Segment, following: Segment | None) -> bool:
-        del segment
-        return following is not None and following.base_offset <= log.log_start_offset
-
-    return log.delete_old_segments(deletable, "log start offset")
+    start = min(log.log_start_offset, log.home.durable_start(log))
+    return log.delete_old_segments(
+        lambda _, following: following is not None and following.base_offset <= start, "retention"
+    )
 
 
-def too_much(log: Log) -> int:
-    """Delete the oldest segments while at least retention.bytes stay."""
+def _first_within_size(log: Log) -> int:
+    """Where the log would begin, did it keep no more segments than retention.bytes ask for."""
     limit = log.config.retention_bytes
     excess = log.size - limit
-    if limit < 0 or excess < log.segments[0].size:
+    if limit < 0:
         return 0
 
-    def deletable(segment: Segment, following: Segment | None) -> bool:
+    def goes(segment: Segment) -> bool:
         nonlocal excess
-        del following
-        if segment.size > excess:
-            return False
         excess -= segment.size
-        return True
+        return excess >= 0
 
-    return log.delete_old_segments(deletable, "retention.bytes")
+    return _first_kept(log, goes)
 
 
-def too_old(log: Log, now_ms: int) -> int:
-    """Delete the oldest segments whose newest record is older than retention.ms."""
+def _first_young(log: Log, now_ms: int) -> int:
+    """Where the log would begin without the segments whose newest record is older than retention.ms."""
     limit = log.config.retention_ms
-    if limit < 0 or now_ms - log.segments[0].largest_timestamp <= limit:
-        return 0
+    return 0 if limit < 0 else _first_kept(log, lambda segment: now_ms - segment.largest_timestamp > limit)
 
-    def deletable(segment: Segment, following: Segment | None) -> bool:
-        del following
-        return now_ms - segment.largest_timestamp > limit
 
-    return log.delete_old_segments(deletable, "retention.ms")
+def _first_kept(log: Log, goes: Callable[[Segment], bool]) -> int:
+    segments = log.segments
+    for index, segment in enumerate(segments):
+        end = segments[index + 1].base_offset if index + 1 < len(segments) else log.log_end_offset
+        is_new = segment is log.active and not segment.size
+        if is_new or end > log.high_watermark or not goes(segment):
+            return segment.base_offset
+    return log.log_end_offset
