@@ -128,7 +128,7 @@ def _snappy_pieces(data: Buffer) -> Iterator[bytes]:
 
 def _unpack_snappy(data: memoryview, max_bytes: int) -> Buffer:
     if bytes(data[: len(_SNAPPY_MAGIC)]) != _SNAPPY_MAGIC:
-        return _unpack_snappy_block(data, max_bytes)
+        return _unpack_snappy_block(data, max_bytes, max_bytes)
     blocks: list[Buffer] = []
     position, room = len(_SNAPPY_HEADER), max_bytes
     if len(data) < position:
@@ -140,19 +140,19 @@ def _unpack_snappy(data: memoryview, max_bytes: int) -> Buffer:
         position += _SIZE.size
         if not 0 < size <= len(data) - position:
             raise CorruptCompression(f"snappy: a block of {size} bytes, in {len(data) - position}")
-        block = _unpack_snappy_block(data[position : position + size], room)
+        block = _unpack_snappy_block(data[position : position + size], room, max_bytes)
         blocks.append(block)
         room -= len(block)
         position += size
     return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
-def _unpack_snappy_block(block: memoryview, max_bytes: int) -> Buffer:
+def _unpack_snappy_block(block: memoryview, room: int, max_bytes: int) -> Buffer:
     from cramjam import DecompressionError, snappy
 
     try:
         size: int = snappy.decompress_raw_len(block)
-        if size > max_bytes:
+        if size > room:
             raise _too_much(max_bytes)
         target = bytearray(size)
         snappy.decompress_raw_into(block, target)

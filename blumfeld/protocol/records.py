@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from blumfeld.protocol.batch import (
     APPEND_TIME_FLAG,
     ATTRIBUTES_AT,
+    CODEC_MASK,
     CONTROL_FLAG,
     CRC_AT,
     DELETE_HORIZON_FLAG,
@@ -42,6 +43,9 @@ DEFAULT_MAX_BYTES: Final = 128 * 1024 * 1024
 _CONTROL_KEY: Final = Struct(">hh")
 _END_MARKER: Final = Struct(">hi")
 _CRC: Final = Struct(">I")
+_LENGTH: Final = Struct(">i")
+_LENGTH_AT: Final = 8
+_ATTRIBUTES: Final = Struct(">h")
 _new = tuple.__new__
 """Makes a Record of a tuple: its own `__new__` takes twice as long."""
 
@@ -75,11 +79,15 @@ class ControlType(IntEnum):
     KRAFT_VOTERS = 6
 
 
-def read_records(batch: RecordBatch, max_bytes: int = DEFAULT_MAX_BYTES) -> Iterator[Record]:
+def read_records(
+    batch: RecordBatch, max_bytes: int = DEFAULT_MAX_BYTES, max_records: int | None = None
+) -> Iterator[Record]:
     """The batch's records in order, unpacked first if they are compressed.
 
-    Raises CorruptBatch, when it comes to it: damaged, or more than `max_bytes` when unpacked.
+    Raises CorruptBatch, when it comes to it: damaged, more than `max_bytes` when unpacked, or more than `max_records`.
     """
+    if max_records is not None and batch.record_count > max_records:
+        raise CorruptBatch(f"{batch.record_count} records, where {max_records} may be opened")
     try:
         data = bytes(decompress(batch.codec, batch.payload, max_bytes))
         position = 0
@@ -217,6 +225,22 @@ def build_batch(
         len(records),
     )
     crc = crc32c(header[ATTRIBUTES_AT:] + payload)
+    return b"".join((header[:CRC_AT], _CRC.pack(crc), header[ATTRIBUTES_AT:], payload))
+
+
+def repack(batch: RecordBatch, codec: int, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
+    """The batch with its records compressed by another codec, unopened. Raises CorruptBatch where they can't be
+    unpacked, or are more than `max_bytes` then."""
+    try:
+        payload = compress(codec, bytes(decompress(batch.codec, batch.payload, max_bytes)))
+    except CorruptBatch:
+        raise
+    except ProtocolError as error:
+        raise CorruptBatch(f"{batch!r}: {error}") from error
+    header = bytearray(batch.view[:HEADER_SIZE])
+    _LENGTH.pack_into(header, _LENGTH_AT, HEADER_SIZE - PREFIX_SIZE + len(payload))
+    _ATTRIBUTES.pack_into(header, ATTRIBUTES_AT, batch.attributes & ~CODEC_MASK | codec)
+    crc = crc32c(bytes(header[ATTRIBUTES_AT:]) + payload)
     return b"".join((header[:CRC_AT], _CRC.pack(crc), header[ATTRIBUTES_AT:], payload))
 
 

@@ -43,6 +43,7 @@ class LogConfig:
     segment_index_bytes: int = 10_485_760
     segment_jitter_ms: int = 0
     segment_ms: int = 604_800_000
+    max_decompressed_bytes: int = 64 << 20
     producer_id_expiration_ms: int = 86_400_000
     verify_transactions: bool = False
 
@@ -76,5 +77,6 @@ class LogConfig:
 _NAMES = tuple(field.name for field in fields(LogConfig))
 _OPTIONS: dict[str, str] = {
     "compression_gzip_level": "compression.gzip.level",
+    "max_decompressed_bytes": "blumfeld.max.decompressed.bytes",
     "verify_transactions": "transaction.partition.verification.enable",
 }

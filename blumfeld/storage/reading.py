@@ -22,6 +22,7 @@ from blumfeld.storage.index import CorruptIndex
 from blumfeld.storage.results import AbortedTransaction, Buffer, ReadResult, TimestampOffset
 from blumfeld.storage.scan import BadBatch
 from blumfeld.storage.segment import Segment
+from blumfeld.storage.validate import MAX_OPENED_RECORDS
 
 if TYPE_CHECKING:
     from blumfeld.storage.log import Log
@@ -294,7 +295,7 @@ def _search(log: Log, segment: Segment, timestamp: int) -> TimestampOffset | Non
             continue
         batch = RecordBatch(data)
         try:
-            for record in read_records(batch):
+            for record in read_records(batch, log.config.max_decompressed_bytes, MAX_OPENED_RECORDS):
                 if record.timestamp >= timestamp and record.offset >= earliest:
                     return TimestampOffset(record.timestamp, record.offset, batch.leader_epoch)
         except ProtocolError as error:

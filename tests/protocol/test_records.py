@@ -26,6 +26,7 @@ from blumfeld.protocol.records import (
     end_transaction_batch,
     read_control_records,
     read_records,
+    repack,
 )
 from tests.protocol import golden_batches
 
@@ -302,7 +303,7 @@ def test_garbage_payloads_are_a_corrupt_batch(payload: bytes, count: int, codec:
         list(read_records(with_payload(payload, count, codec)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(Codec), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_damaged_payloads_are_records_or_a_corrupt_batch(codec: Codec, damages: list[tuple[int, int]]) -> None:
     raw = bytearray(build_batch(some_records(), codec=codec))
@@ -318,3 +319,37 @@ def test_unpacking_is_bounded(codec: Codec) -> None:
     assert len(list(read_records(batch, 1_000_100))) == 1
     with pytest.raises(CorruptBatch):
         list(read_records(batch, 1_000_000))
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_repacked_a_batch_says_the_same(codec: Codec) -> None:
+    records = [Record(7 + i, 1000 + i, b"k%d" % i, b"v" * 100, (Header("h", None),)) for i in range(20)]
+    options: dict[str, Any] = {
+        "base_offset": 7,
+        "producer_id": 5,
+        "producer_epoch": 1,
+        "base_sequence": 3,
+        "leader_epoch": 2,
+        "transactional": True,
+    }
+    for source in Codec:
+        batch = RecordBatch(repack(RecordBatch(build_batch(records, codec=source, **options)), codec))
+        assert batch.codec == codec
+        assert batch.is_valid_crc()
+        assert list(read_records(batch)) == records
+        assert bytes(batch.view) == build_batch(records, codec=codec, **options)
+
+
+def test_what_cannot_be_unpacked_cannot_be_repacked() -> None:
+    batch = build_batch([Record(0, 1000, b"k", bytes(1000))], codec=Codec.ZSTD)
+    with pytest.raises(CorruptBatch, match=r"(more than|at most) 500"):
+        repack(RecordBatch(batch), Codec.NONE, max_bytes=500)
+    with pytest.raises(CorruptBatch):
+        repack(RecordBatch(batch[:61] + bytes(len(batch) - 61)), Codec.GZIP)
+
+
+def test_so_many_records_may_be_opened_and_no_more() -> None:
+    batch = RecordBatch(build_batch([Record(i, 1000, b"k", b"v") for i in range(10)]))
+    assert len(list(read_records(batch, max_records=10))) == 10
+    with pytest.raises(CorruptBatch, match="10 records, where 9 may be opened"):
+        list(read_records(batch, max_records=9))

@@ -24,7 +24,7 @@ OPTIONS = (
     Option(
         "blumfeld.max.decompressed.bytes",
         Type.INT,
-        256 << 20,
+        64 << 20,
         "The most that one compressed batch may become where it has to be opened.",
         Between(1 << 20),
     ),
