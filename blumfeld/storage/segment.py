@@ -319,11 +319,12 @@ class Segment:
             self.time_index.append(self.max_timestamp, self._offset_of_max_timestamp)
         self.offset_index.seal(sync=sync)
         self.time_index.seal(sync=sync)
-        if self.data.file is not None and self.data.file.size > self.size:
-            self.data.file.truncate(self.size)
-        if sync:  # the data too: a truncation is as good as undone until then
+        if sync:
             self.txn_index.sync()
-            with self.data.pinned() as file:
+        with self.data.pinned() as file:
+            if file.size > self.size:  # preallocated
+                file.truncate(self.size)
+            if sync:  # a truncation is as good as undone until then
                 file.sync()
 
     def sync(self) -> None:
