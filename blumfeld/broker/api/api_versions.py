@@ -30,6 +30,9 @@ SUPPORTED_FEATURES = {
     KRAFT_VERSION: (0, 1),
 }
 
+KRAFT_VERSION_LEVEL = 1
+"""Our quorums keep their voters in the log (KIP-853); the level is raft's, so no metadata record tells it."""
+
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
@@ -69,6 +72,7 @@ def add_features(response: ApiVersionsResponse, levels: Mapping[str, int], epoch
         if lowest > 0 or version >= 4  # ranges from 0 break older clients (KAFKA-17011)
     ]
     response.finalized_features_epoch = epoch
+    levels = {KRAFT_VERSION: KRAFT_VERSION_LEVEL, **levels}
     response.finalized_features = [
         ApiVersionsResponse.FinalizedFeature(name=name, max_version_level=level, min_version_level=level)
         for name, level in levels.items()
