@@ -87,7 +87,7 @@ class World:
         self.in_transaction: set[int] = set()
         self.round: Generator[Step, None, Result] | None = None
         self.forgetful = False
-        """Whether producers whose data are gone may have been forgotten, by a recovery."""
+        """Whether producers whose data are gone may have been forgotten, by a recovery or a truncation."""
         self.cold: list[tuple[Callable[[], ReadResult], int, Line]] = []
         self.home: DataDirectory
         self.log: Log
@@ -482,6 +482,7 @@ class World:
                 require(self.log.log_end_offset <= model.end, "the log is longer than it was")
                 model.end_at(self.log.log_end_offset)
         model.high_watermark = self.log.high_watermark
+        self.forgetful = self.forgetful or model.trimmed > 0  # states are built again from the log's start on
         self.epoch += 1
         if random.random() < 0.5:
             self.log.assign_epoch(self.epoch, model.end)
