@@ -130,7 +130,7 @@ def close(log: Log) -> None:
         return
     try:
         with log.files_lock:
-            if log.unsealed:
+            if log.unsealed or log.config.preallocate:
                 log.active.seal(sync=True)
                 log.names_changed = True
                 log.unsealed = False
