@@ -23,7 +23,16 @@ from blumfeld.protocol.batch import (
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage import validate
 from blumfeld.storage.index import MAX_RELATIVE_OFFSET
-from blumfeld.storage.producers import CompletedTransaction, Producer, Verification, stage_data, stage_marker
+from blumfeld.storage.producers import (
+    MAX_SEQUENCE,
+    CompletedTransaction,
+    Producer,
+    Verification,
+    WrittenBatch,
+    stage_data,
+    stage_marker,
+)
+from blumfeld.storage.recalling import recall
 from blumfeld.storage.results import AbortedTransaction, AppendResult, Buffer
 from blumfeld.storage.segment import Segment
 from blumfeld.storage.validate import Origin, Refused
@@ -101,9 +110,7 @@ def _find_duplicate(log: Log, batches: list[RecordBatch]) -> AppendResult | None
     for batch in batches:
         if batch.producer_id < 0:
             continue
-        written = log.producers.duplicate(
-            batch.producer_id, batch.producer_epoch, batch.base_sequence, batch.last_sequence
-        )
+        written = _written_before(log, batch)
         if written is not None:
             return AppendResult(
                 ErrorCode.NONE,
@@ -114,6 +121,16 @@ def _find_duplicate(log: Log, batches: list[RecordBatch]) -> AppendResult | None
                 duplicate=True,
             )
     return None
+
+
+def _written_before(log: Log, batch: RecordBatch) -> WrittenBatch | None:
+    """The same batch among its producer's last five; after a restart they may have to be recalled from the log."""
+    producer = log.producers.by_id.get(batch.producer_id)
+    if producer is None or producer.epoch != batch.producer_epoch:
+        return None
+    if not producer.recalled and batch.base_sequence != (producer.last_sequence + 1) & MAX_SEQUENCE:
+        recall(log, producer)
+    return producer.duplicate_of(batch.producer_epoch, batch.base_sequence, batch.last_sequence)
 
 
 def _prepare(

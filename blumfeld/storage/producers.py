@@ -46,9 +46,20 @@ class WrittenBatch:
 
 
 class Producer:
-    """One producer id's state. `last_sequence` and `last_offset` are −1 while it has no data batch in its epoch."""
+    """One producer id's state. `last_sequence` and `last_offset` are −1 while it has no data batch in its epoch.
 
-    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_timestamp", "producer_id", "txn_first_offset")
+    `recalled`: whether `batches` are all there are; not so after a snapshot was restored (see `recalling.py`).
+    """
+
+    __slots__ = (
+        "batches",
+        "coordinator_epoch",
+        "epoch",
+        "last_timestamp",
+        "producer_id",
+        "recalled",
+        "txn_first_offset",
+    )
 
     def __init__(self, producer_id: int) -> None:
         self.producer_id = producer_id
@@ -56,6 +67,7 @@ class Producer:
         self.coordinator_epoch = -1
         self.last_timestamp = -1
         self.txn_first_offset = -1
+        self.recalled = True
         self.batches: deque[WrittenBatch] = deque(maxlen=BATCHES_KEPT)
 
     @property
@@ -77,6 +89,7 @@ class Producer:
         other.coordinator_epoch = self.coordinator_epoch
         other.last_timestamp = self.last_timestamp
         other.txn_first_offset = self.txn_first_offset
+        other.recalled = self.recalled
         other.batches.extend(self.batches)
         return other
 
@@ -212,6 +225,7 @@ class ProducerStates:
         """Take over a snapshot's entries."""
         self.clear(end_offset)
         for producer in producers:
+            producer.recalled = False
             self.by_id[producer.producer_id] = producer
         open_ones = [(p.txn_first_offset, p.producer_id) for p in producers if p.txn_first_offset >= 0]
         self.ongoing = dict(sorted(open_ones))
@@ -234,11 +248,6 @@ class ProducerStates:
         return verification
 
     # Appending: check every batch on a staged copy, write, then adopt the copies.
-    def duplicate(self, producer_id: int, epoch: int, first_sequence: int, last_sequence: int) -> WrittenBatch | None:
-        """The batch already written with these sequences, among the producer's last five."""
-        producer = self.by_id.get(producer_id)
-        return producer.duplicate_of(epoch, first_sequence, last_sequence) if producer is not None else None
-
     def stage(self, producer_id: int, staged: dict[int, Producer]) -> Producer:
         """A copy of the producer's state for this append (the same one for its later batches)."""
         copy = staged.get(producer_id)

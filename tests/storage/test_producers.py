@@ -130,12 +130,36 @@ def test_sequences_survive(bench: LogBench, stop: str) -> None:
     for sequence in range(8):
         bench.append(sent(sequence))
     getattr(bench, stop)()
-    remembered = 7 if stop == "restart" else 3  # a snapshot holds the last batch alone, a scan sees five
     for sequence in range(8):
         result = bench.try_append(sent(sequence))
-        assert result.duplicate is (sequence >= remembered)
+        assert result.duplicate is (sequence >= 3)
+        assert result.base_offset == (sequence if sequence >= 3 else -1)
     bench.append(sent(8))
     assert bench.try_append(sent(10)).error is OUT_OF_ORDER
+
+
+def test_batches_before_the_last_are_recalled_among_those_of_others_and_across_segments(bench: LogBench) -> None:
+    bench.configure(segment_bytes=400)
+    bench.append(sent(0, producer_id=2))
+    for sequence in range(9):
+        bench.append(sent(sequence))
+        bench.append(sent(sequence + 1, producer_id=2))
+    assert len(bench.log.segments) > 2
+    bench.restart()
+    for producer_id, last in ((1, 8), (2, 9)):
+        retried = [bench.try_append(sent(s, producer_id=producer_id)) for s in range(last - 5, last + 1)]
+        assert [result.duplicate for result in retried] == [False, *[True] * 5]
+    assert bench.append(sent(9)).duplicate is False
+
+
+def test_what_was_recalled_is_of_the_producers_present_epoch(bench: LogBench) -> None:
+    for epoch in (0, 1):
+        for sequence in range(3):
+            bench.append(sent(sequence, epoch=epoch))
+    bench.restart()
+    assert bench.try_append(sent(2, epoch=0)).error is ErrorCode.INVALID_PRODUCER_EPOCH
+    retried = bench.append(sent(0, epoch=1))
+    assert (retried.duplicate, retried.base_offset) == (True, 3)
 
 
 def test_the_state_after_a_scan_is_the_state_before(bench: LogBench) -> None:
