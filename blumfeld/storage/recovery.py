@@ -69,8 +69,7 @@ def _open(log: Log, clean: bool, recovery_point: int, log_start_offset: int, hig
     _drop_below(log, log_start_offset)
     stored_epochs = _load_epochs(log, names)
     log.snapshots = snapshots.Snapshots(disk, log.directory, _offsets_of(names, snapshots.SUFFIX))
-    if log.segments:
-        log.snapshots.remove_below(log.segments[0].base_offset)
+    log.snapshots.remove_below(log.segments[0].base_offset if log.segments else _NEVER_BEGUN)
     log.recovery_point = recovery_point
     first = len(log.segments) if clean else _first_to_scan(log, recovery_point)
     for segment in log.segments[:first]:

@@ -142,7 +142,7 @@ def producers(log: Log, model: Model, *, exact: bool) -> None:
             require(_shown(producer) == _shown(expected), f"{producer} should be {expected}")
         else:
             _resembles(producer, expected, model.trimmed)
-    first = log.segments[0].base_offset
+    first = max(log.segments[0].base_offset, model.trimmed)
     for producer_id, expected in truth.items():
         if producer_id not in mine:
             require(not exact and expected.last_offset < first, f"{expected} is forgotten")

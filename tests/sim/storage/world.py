@@ -60,8 +60,8 @@ WEIGHTS = {
 """How often, in a thousand steps, each action is taken."""
 
 
-_MAY_RAISE = {"roll", "truncate", "write_checkpoints", "close", "compact"}
-"""Actions whose caller, the log manager, takes the directory offline when they raise OSError."""
+_MAY_RAISE = {"look_up_time", "roll", "truncate", "write_checkpoints", "close", "compact"}
+"""Actions whose caller takes the directory offline when they raise OSError."""
 
 
 class SimulationFailure(AssertionError):
