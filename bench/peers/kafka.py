@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 from blumfeld.launch.ports import free_port
-from tests.interop.java import kafka_jars
+from tests.interop.java import JarsMissing, kafka_jars
 
 CLUSTER_ID = "AAAAAAAAQAC5AAAAAAAAAA"
 START_TIMEOUT_S = 120.0
+STARTED = b"Kafka Server started"
+HEAP = ("-server", "-Xmx1G", "-Xms1G")
+COLLECTOR = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35")
 LOG4J = """rootLogger.level = INFO
 rootLogger.appenderRef.out.ref = out
 appender.out.type = Console
@@ -22,21 +25,27 @@ appender.out.layout.pattern = [%d] %p %m (%c)%n
 """
 
 
-def is_available() -> bool:
-    """Whether Java and the jars are there."""
-    return shutil.which("java") is not None and bool(kafka_jars())
+def why_unavailable() -> str | None:
+    """What is missing: Java, or the jars (which are fetched if need be). None: nothing is."""
+    if shutil.which("java") is None:
+        return "no `java` on the path"
+    try:
+        kafka_jars()
+    except JarsMissing as missing:
+        return str(missing)
+    return None
 
 
 class KafkaPeer:
-    """One Apache Kafka cluster of `nodes` combined nodes."""
+    """One Apache Kafka cluster of `nodes` combined nodes, with the heap and collector of Kafka's own start script."""
 
     name = "Apache Kafka"
 
-    def __init__(self, directory: Path, nodes: int = 1, heap: str = "1G") -> None:
+    def __init__(self, directory: Path, nodes: int = 1) -> None:
         self._directory = directory
-        self._heap = heap
         self._classpath = ":".join(kafka_jars())
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._log_starts: dict[int, int] = {}
         taken: set[int] = set()
         self._ports: dict[int, tuple[int, int]] = {}
         for node in range(1, nodes + 1):
@@ -54,7 +63,7 @@ class KafkaPeer:
 
     @property
     def pids(self) -> list[int]:
-        return [child.pid for child in self._children.values()]
+        return [child.pid for _, child in sorted(self._children.items())]
 
     def _format(self, node: int) -> None:
         home = self._directory / str(node)
@@ -82,7 +91,7 @@ share.coordinator.state.topic.replication.factor={factor}
     def _command(self, node: int, main: str, *arguments: str) -> list[str]:
         home = self._directory / str(node)
         return [
-            *("java", f"-Xmx{self._heap}", f"-Xms{self._heap}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+            *("java", *HEAP, *COLLECTOR),
             *("-cp", self._classpath, f"-Dlog4j2.configurationFile={home}/log4j2.properties", main),
             *arguments,
         ]
@@ -95,6 +104,7 @@ share.coordinator.state.topic.replication.factor={factor}
         for n in self._ports if node is None else [node]:
             home = self._directory / str(n)
             with open(home / "server.log", "ab") as log:
+                self._log_starts[n] = log.tell()
                 self._children[n] = subprocess.Popen(
                     self._command(n, "kafka.Kafka", str(home / "server.properties")), stdout=log, stderr=log
                 )
@@ -104,7 +114,7 @@ share.coordinator.state.topic.replication.factor={factor}
         deadline = time.monotonic() + START_TIMEOUT_S
         for node, child in self._children.items():
             log = self._directory / str(node) / "server.log"
-            while b"Kafka Server started" not in log.read_bytes():
+            while STARTED not in log.read_bytes()[self._log_starts[node] :]:
                 if child.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"Apache Kafka node {node} did not start:\n{log.read_text()[-2000:]}")
                 time.sleep(0.05)

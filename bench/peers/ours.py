@@ -9,18 +9,18 @@ from blumfeld.launch.process import BrokerProcess
 
 
 class BlumfeldPeer:
-    """One cluster of broker processes with data directories."""
+    """One cluster of broker processes, with data directories unless `in_memory`."""
 
     name = "Blumfeld"
 
-    def __init__(self, directory: Path, nodes: int = 1, profile: str = "dev") -> None:
+    def __init__(self, directory: Path, nodes: int = 1, *, in_memory: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        data = directory / "data"
-        self._plan = Plan.make(brokers=nodes, data=str(data), profile=profile)
-        self._plan.save(str(data / PLAN_FILE))
+        self._plan = Plan.make(brokers=nodes, data=None if in_memory else str(directory / "data"), profile="dev")
+        plan_file = directory / "data" / PLAN_FILE
+        self._plan.save(str(plan_file))
         self._processes = {
             node.id: BrokerProcess(
-                ["up", "--plan", str(data / PLAN_FILE), "--node", str(node.id)],
+                ["up", "--plan", str(plan_file), "--node", str(node.id)],
                 ready_file=str(directory / f"{node.id}.ready"),
                 log_file=str(directory / f"{node.id}.log"),
             )
