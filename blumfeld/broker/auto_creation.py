@@ -32,7 +32,7 @@ async def create_missing_topics(broker: Broker, context: Context, names: Sequenc
     """Have those topics made that may be, and wait until their leaders are known here; give up after a moment."""
     if OFFSETS_TOPIC in names:
         await broker.groups.topic.ensure(CREATION_WAIT_MS)
-    ordinary = [name for name in names if name != OFFSETS_TOPIC and invalid_topic_name(name) is None]
+    ordinary = [n for n in dict.fromkeys(names) if n != OFFSETS_TOPIC and invalid_topic_name(n) is None]
     if not ordinary:
         return
     try:
