@@ -56,6 +56,7 @@ from blumfeld.cluster.raft.roles import (
 )
 from blumfeld.cluster.raft.voters import Endpoint, ReplicaKey, Voter
 from blumfeld.protocol.errors import ErrorCode
+from blumfeld.protocol.primitives import ZERO_UUID
 
 
 class RaftCore:
@@ -112,7 +113,7 @@ class RaftCore:
         deadline = soon if self.is_voter else NEVER
         if state.epoch < self.log.last_epoch:
             self.role = Unattached(self.log.last_epoch, deadline)
-        elif state.leader_id == self.key.id or state.voted == self.key:
+        elif state.leader_id == self.key.id or (state.voted is not None and self.is_me(state.voted)):
             # It stands in no epoch twice, and leads none again: the next one it can lead is a higher one.
             self.role = Unattached(state.epoch, deadline, None, self.key)
         elif state.leader_id is not None and self._endpoints_of(state.leader_id):
@@ -156,6 +157,10 @@ class RaftCore:
     @property
     def is_voter(self) -> bool:
         return self.key in self.log.voters
+
+    def is_me(self, voter: ReplicaKey) -> bool:
+        """Whether that is this replica; in a static set only the id is known."""
+        return voter.id == self.key.id and voter.directory_id in (ZERO_UUID, self.key.directory_id)
 
     @property
     def leader_and_epoch(self) -> LeaderAndEpoch:
@@ -399,7 +404,7 @@ class RaftCore:
         role = self.role
         assert isinstance(role, Leader)
         voters = self.log.voters
-        others = [voter.key for voter in voters if voter.key != self.key]
+        others = [voter.key for voter in voters if not self.is_me(voter.key)]
         others.sort(key=lambda key: (-role.progress_of(key, voters).end_offset, key.id))
         deadline = self.now + self.random_election_timeout_ms()
         ids = {key.id for key in others}

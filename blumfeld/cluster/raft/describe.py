@@ -37,7 +37,7 @@ def describe_quorum(
     voters = core.log.voters
 
     def state(key: ReplicaKey, progress: Progress | None) -> _ReplicaState:
-        if key == core.key:
+        if core.is_me(key):
             end, fetched, caught_up = core.log.end_offset, -1.0, core.now
         elif progress is None:
             end, fetched, caught_up = -1, -1.0, -1.0

@@ -31,7 +31,6 @@ from blumfeld.cluster.raft.roles import (
 )
 from blumfeld.cluster.raft.voters import ReplicaKey
 from blumfeld.protocol.errors import ErrorCode
-from blumfeld.protocol.primitives import ZERO_UUID
 
 if TYPE_CHECKING:
     from blumfeld.cluster.raft.core import RaftCore
@@ -75,9 +74,7 @@ def refusal_by_epoch(core: RaftCore, node_id: int, epoch: int) -> ErrorCode | No
 
 def is_meant_for(core: RaftCore, voter: ReplicaKey | None) -> bool:
     """Whether the voter key of a request is this replica's; older versions name none."""
-    if voter is None:
-        return True
-    return voter.id == core.key.id and voter.directory_id in (ZERO_UUID, core.key.directory_id)
+    return voter is None or core.is_me(voter)
 
 
 def _may_grant(core: RaftCore, request: VoteRequest) -> bool:
@@ -197,7 +194,7 @@ def tell_of_leadership(core: RaftCore, role: Leader) -> None:
     role.begin_quorum_epoch_deadline = core.now + core.options.begin_quorum_epoch_timeout_ms
     quiet_since = core.now - core.options.begin_quorum_epoch_timeout_ms
     for voter in core.log.voters:
-        if voter.key == core.key or not core.peers.is_ready(voter.id, core.now):
+        if core.is_me(voter.key) or not core.peers.is_ready(voter.id, core.now):
             continue
         progress = role.progress_of(voter.key, core.log.voters)
         if progress.last_fetch < 0 or progress.last_fetch <= quiet_since:
@@ -250,7 +247,7 @@ def _turn_ms(core: RaftCore, preferred: tuple[ReplicaKey, ...]) -> float:
         return core.random() * core.options.startup_election_timeout_ms
     longest = core.options.election_backoff_max_ms
     for position, key in enumerate(preferred):
-        if key.id == core.key.id and key.directory_id in (ZERO_UUID, core.key.directory_id):
+        if core.is_me(key):
             return 0 if position == 0 else min(longest, (longest >> (len(preferred) - 1)) << (position - 1))
     return longest
 

@@ -85,7 +85,7 @@ def update_high_watermark(core: RaftCore, role: Leader) -> None:
     """The largest offset that a majority of voters has on disk, if the leader's own epoch reaches it."""
     voters = core.log.voters
     ends = sorted(
-        core.log.durable_offset if voter.key == core.key else role.progress_of(voter.key, voters).end_offset
+        core.log.durable_offset if core.is_me(voter.key) else role.progress_of(voter.key, voters).end_offset
         for voter in voters
     )
     if not ends:
