@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: run test check bench clean venv
+.PHONY: run test check bench sim-raft clean venv
 
 venv: $(VENV)/.installed
 
@@ -29,6 +29,11 @@ check: venv  ## ruff, mypy --strict, import contracts, sizes
 
 bench: venv  ## benchmarks beside Apache Kafka (needs Java and Maven for the peer)
 	$(BIN)/python -m bench $(ARGS)
+
+SEEDS ?= 1000
+
+sim-raft: venv  ## the raft core under simulated faults (make sim-raft SEEDS=10000)
+	$(BIN)/python -m tests.sim.raft --seeds $(SEEDS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
