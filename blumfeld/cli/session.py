@@ -21,18 +21,21 @@ DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 CLIENT_TIMEOUT_S = 10.0
 
 
+bootstrap_option = click.option(
+    "-b",
+    "--bootstrap",
+    default=DEFAULT_BOOTSTRAP,
+    envvar=["KAFKA_BOOTSTRAP_SERVERS", "BLUMFELD_BOOTSTRAP"],
+    show_default=True,
+    metavar="HOST:PORT[,…]",
+    help="Brokers to ask first.",
+)
+
+
 def client_command(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Make a coroutine function that takes a client first a command body with `--bootstrap`."""
 
-    @click.option(
-        "-b",
-        "--bootstrap",
-        default=DEFAULT_BOOTSTRAP,
-        envvar=["KAFKA_BOOTSTRAP_SERVERS", "BLUMFELD_BOOTSTRAP"],
-        show_default=True,
-        metavar="HOST:PORT[,…]",
-        help="Brokers to ask first.",
-    )
+    @bootstrap_option
     @functools.wraps(function)
     def body(bootstrap: str, **arguments: Any) -> None:
         async def session() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import click
 
-from blumfeld.cli.session import client_command, show
+from blumfeld.cli.session import bootstrap_option, client_command, show
 from blumfeld.client.cluster import ClusterClient
 
 
 @click.group("topics", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 @click.option("--internal", is_flag=True, help="Internal topics too.")
+@bootstrap_option
 @click.pass_context
-def command(context: click.Context, as_json: bool, internal: bool) -> None:
+def command(context: click.Context, as_json: bool, internal: bool, bootstrap: str) -> None:
     """List topics; with a subcommand: create or delete one."""
     if context.invoked_subcommand is None:
-        context.invoke(list_topics, as_json=as_json, internal=internal)
+        context.invoke(list_topics, as_json=as_json, internal=internal, bootstrap=bootstrap)
 
 
 @command.command("list")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from blumfeld.broker.admission import Admission
@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 LOG_TURN_S = 0.5
 LOADED_POLL_S = 0.002
+LAST_POLL_S = 0.05
 CONTROLLED_SHUTDOWN_S = 5.0
 DRAIN_S = 1.0
 
@@ -198,6 +199,13 @@ class Node:
         if delta.configs is not None:
             self._admission.reconfigure(current_config(self._broker))
         self._lifecycle.metadata_applied(image.offset)
+        if delta.cluster is not None and self._somebody_leaves(delta.cluster.changed_brokers, image):
+            self._lifecycle.hurry()
+
+    def _somebody_leaves(self, changed: Iterable[int], image: MetadataImage) -> bool:
+        """Whether one of these brokers waits until all others have applied that it leads nothing any more."""
+        brokers = image.cluster.brokers
+        return any(i in brokers and brokers[i].in_controlled_shutdown for i in changed if i != self.node_id)
 
     async def _listen_for_controllers(self) -> None:
         node = ControllerNode(self._controller, self._raft, self._broker)
@@ -233,11 +241,18 @@ class Node:
             await asyncio.sleep(LOADED_POLL_S)
 
     async def _leave(self) -> None:
-        """Have leaderships moved away, where there is anybody to move them to."""
-        alone = len(self._loader.image.cluster.brokers) <= 1
+        """Have leaderships moved away, as long as there is anybody to move them to."""
         self._broker_epoch = self._lifecycle.broker_epoch
-        if not alone:
-            await self._lifecycle.controlled_shutdown(CONTROLLED_SHUTDOWN_S)
+        leaving = asyncio.ensure_future(self._lifecycle.controlled_shutdown(CONTROLLED_SHUTDOWN_S))
+        while not leaving.done() and not self._is_last():
+            await asyncio.wait([leaving], timeout=LAST_POLL_S)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+
+    def _is_last(self) -> bool:
+        """No other broker is left that could lead: a cluster that stops as a whole need not wait for itself."""
+        others = self._loader.image.cluster.brokers.values()
+        return all(broker.fenced or broker.in_controlled_shutdown for broker in others if broker.id != self.node_id)
 
     def _turn_logs(self) -> None:
         self._logs.turn(self._env.clock.time_ms())
