@@ -86,6 +86,7 @@ def produce(servers: str, topic: str, partitions: int, size: int, count: int, ac
 def consume(servers: str, topic: str, partitions: int, count: int) -> float:
     """Read `count` records from the start; records a second from the first one on, connecting left out."""
     consumer = Consumer({"bootstrap.servers": servers, **CONSUMER})
+    consumer.list_topics(topic, timeout=10)  # else the topic is looked up again only after half a second
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
     deadline = time.monotonic() + GIVE_UP_S
     while not consumer.consume(1, timeout=0.5):

@@ -139,4 +139,5 @@ share.coordinator.state.topic.replication.factor={factor}
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.stop()
+        for node in self._children:
+            self.kill(node)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 from blumfeld.launch.plan import PLAN_FILE, Plan
 from blumfeld.launch.process import BrokerProcess
+
+STOP_TIMEOUT_S = 30.0
 
 
 class BlumfeldPeer:
@@ -52,10 +55,13 @@ class BlumfeldPeer:
     def stop(self) -> None:
         """Stop all nodes."""
         for process in self._processes.values():
-            process.stop()
+            process.signal(signal.SIGTERM)
+        for process in self._processes.values():
+            process.wait(STOP_TIMEOUT_S)
 
     def __enter__(self) -> BlumfeldPeer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.stop()
+        for process in self._processes.values():
+            process.kill()

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 
 class Peer(Protocol):
-    """One cluster of broker processes with data directories. Entering starts nothing; leaving stops everything."""
+    """One cluster of broker processes with data directories. Entering starts nothing; leaving kills what runs."""
 
     name: str
 

@@ -1,0 +1,43 @@
+"""Every benchmark in its smallest size, without Apache Kafka: it runs, and has a figure for each row."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from bench import broker, cluster, topics
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="benchmarks read /proc")
+
+
+def rows(output: str) -> dict[str, str]:
+    """Our column, by figure."""
+    cells = [[cell.strip() for cell in line.split("|")] for line in output.splitlines() if line.startswith("|")]
+    return {row[1]: row[3] for row in cells[2:]}
+
+
+def test_one_broker(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "SETTLE_S", 0.05)
+    monkeypatch.setattr(broker, "PAUSE_S", 0.0)
+    assert broker.main(["--alone", "--starts", "1", "--repeats", "1", "--scale", "0.001", "--warm-up", "0"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 19
+    assert all(found.values())
+
+
+def test_topics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "SETTLE_S", 0.05)
+    assert topics.main(["--alone", "--topics", "10", "--rounds", "1", "--watch", "0.05"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 8
+    assert all(found.values())
+
+
+def test_three_nodes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LEAD_IN_S", 0.1)
+    monkeypatch.setattr(cluster, "RECOVERED_S", 0.3)
+    assert cluster.main(["--alone", "--rounds", "1", "--scale", "0.001"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 5
+    assert all(found.values())
