@@ -44,6 +44,10 @@ class ControllerUnavailable(Exception):
     """No active controller answered in time; clients are told REQUEST_TIMED_OUT or another retriable code."""
 
 
+class NoController(ControllerUnavailable):
+    """Most controllers are gone, so none can be active."""
+
+
 class LocalController(Protocol):
     """The controller in this process, if it has that role: `cluster.controller.shell.QuorumController`."""
 
@@ -63,6 +67,11 @@ class QuorumView(Protocol):
     @property
     def leader_id(self) -> int | None:
         """The raft leader as far as this node knows."""
+        ...
+
+    @property
+    def majority_is_gone(self) -> bool:
+        """Whether so many controllers refuse connections that none can be active."""
         ...
 
     def controller_endpoint(self, node_id: int) -> tuple[str, int] | None:
@@ -95,14 +104,17 @@ class ControllerChannel:
         """The node whose controller is active, as far as this node knows."""
         return self._quorum.leader_id
 
-    async def send(self, request: Request, *, timeout_ms: float) -> Any:
+    async def send(self, request: Request, *, timeout_ms: float, while_possible: bool = False) -> Any:
         """Send a broker's own request (registration, heartbeat, AlterPartition, …) and return its answer.
+
+        `while_possible`: give up before time is up when most controllers are gone, so that none can become active.
 
         Raises:
             ControllerUnavailable: no active controller answered in time.
+            NoController: with `while_possible`, there can be none.
         """
         context = ControllerContext(type(request).VERSIONS.high)
-        return await self._until_answered(request, request, context, timeout_ms)
+        return await self._until_answered(request, request, context, timeout_ms, while_possible=while_possible)
 
     async def forward(
         self,
@@ -147,7 +159,13 @@ class ControllerChannel:
         return await self.send(request, timeout_ms=ALLOCATE_TIMEOUT_MS)
 
     async def _until_answered(
-        self, request: Request, on_the_wire: Request, context: ControllerContext, timeout_ms: float
+        self,
+        request: Request,
+        on_the_wire: Request,
+        context: ControllerContext,
+        timeout_ms: float,
+        *,
+        while_possible: bool = False,
     ) -> Any:
         clock = self._env.clock
         deadline = clock.monotonic() + timeout_ms / 1000
@@ -164,6 +182,8 @@ class ControllerChannel:
                 raise ControllerUnavailable(str(error)) from error
             except (LinkError, ProtocolError, NoLeader) as error:
                 reason = str(error)
+                if while_possible and self._quorum.majority_is_gone:
+                    raise NoController(reason) from error
             if clock.monotonic() + retry_s >= deadline:
                 raise ControllerUnavailable(reason)
             await asyncio.sleep(retry_s)

@@ -3,7 +3,7 @@
 Owns the broker's state and incarnation, and the one task that talks to the controller about them.
 
     NOT_RUNNING ──start──> STARTING ──caught up──> RECOVERY ──ready, unfenced──> RUNNING
-        any of them ──controlled_shutdown──> PENDING_CONTROLLED_SHUTDOWN ──released──> SHUTTING_DOWN
+        any of them ──controlled_shutdown──> PENDING_CONTROLLED_SHUTDOWN ──released, or nobody left to──> SHUTTING_DOWN
 
 Invariants
 - One incarnation id per process; one registration per incarnation, repeated until the controller accepts it.
@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blumfeld.cluster.controller_channel import ControllerUnavailable
+from blumfeld.cluster.controller_channel import ControllerUnavailable, NoController
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.broker_heartbeat import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 from blumfeld.protocol.messages.broker_registration import BrokerRegistrationRequest, BrokerRegistrationResponse
@@ -117,6 +117,7 @@ class BrokerLifecycle:
         self._on_registered = on_registered
         self._offline_directories = offline_directories
         self._ready = False
+        self._released = False
         self._wake = asyncio.Event()
         self._moved = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -133,6 +134,11 @@ class BrokerLifecycle:
         """More metadata is applied here: a heartbeat may be worth sending now."""
         waiting = self.state is State.STARTING or (self.is_fenced and self._ready)
         if waiting and 0 <= self.broker_epoch <= offset:
+            self._wake.set()
+
+    def hurry(self) -> None:
+        """Somebody waits for what is applied here: report it now, not with the next regular heartbeat."""
+        if self.state is State.RUNNING:
             self._wake.set()
 
     def ready(self) -> None:
@@ -165,7 +171,7 @@ class BrokerLifecycle:
             _log.warning("no controlled shutdown within %g s: leaving without", timeout_s)
         except (RegistrationRefused, ControllerUnavailable):
             pass
-        released = self.state is State.SHUTTING_DOWN
+        released = self._released
         await self.stop()
         return released
 
@@ -272,7 +278,12 @@ class BrokerLifecycle:
             offline_log_dirs=self._offline_directories(),
         )
         try:
-            response: BrokerHeartbeatResponse = await self._channel.send(request, timeout_ms=self._interval_s * 1000)
+            response: BrokerHeartbeatResponse = await self._channel.send(
+                request, timeout_ms=self._interval_s * 1000, while_possible=leaving
+            )
+        except NoController:
+            await self._shut_down()
+            return 0.0
         except ControllerUnavailable as error:
             _log.info("no heartbeat: %s", error)
             return 0.0
@@ -283,6 +294,12 @@ class BrokerLifecycle:
                 return 0.0
             return min(self._interval_s, LAST_RETRY_S)
         return await self._heed(response, leaving)
+
+    async def _shut_down(self) -> None:
+        """Without a word: there is no controller that could take our leaderships away."""
+        async with self._moved:
+            self.state = State.SHUTTING_DOWN
+            self._moved.notify_all()
 
     async def _heed(self, response: BrokerHeartbeatResponse, leaving: bool) -> float:
         async with self._moved:
@@ -295,5 +312,6 @@ class BrokerLifecycle:
             self.is_fenced = response.is_fenced
             if leaving and response.should_shut_down:
                 self.state = State.SHUTTING_DOWN
+                self._released = True
             self._moved.notify_all()
         return SHUTDOWN_HEARTBEAT_S if leaving else self._interval_s

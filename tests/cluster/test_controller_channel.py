@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blumfeld.cluster.controller.context import ControllerContext
-from blumfeld.cluster.controller_channel import ControllerChannel, ControllerUnavailable
+from blumfeld.cluster.controller_channel import ControllerChannel, ControllerUnavailable, NoController
 from blumfeld.cluster.envelope import serialize_principal
 from blumfeld.env.environment import Env
 from blumfeld.protocol.errors import ErrorCode
@@ -35,6 +35,7 @@ class Quorum:
 
     def __init__(self, leader: int | None, **endpoints: int) -> None:
         self.leader_id = leader
+        self.majority_is_gone = False
         self.endpoints = {int(name[1:]): port for name, port in endpoints.items()}
 
     def controller_endpoint(self, node_id: int) -> tuple[str, int] | None:
@@ -194,3 +195,14 @@ async def test_a_refused_block_is_told() -> None:
         channel = ControllerChannel(ENV, 1, Quorum(2, n2=node.port))
         assert await channel.next_producer_id() is ErrorCode.STALE_BROKER_EPOCH
         channel.close()
+
+
+async def test_who_only_asks_while_there_can_be_a_controller_gives_up_when_most_are_gone() -> None:
+    quorum = Quorum(None)
+    channel = ControllerChannel(Env.real(), 1, quorum)
+    asking = asyncio.ensure_future(channel.send(HEARTBEAT, timeout_ms=30_000, while_possible=True))
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    quorum.majority_is_gone = True
+    with pytest.raises(NoController):
+        await asyncio.wait_for(asking, 2)

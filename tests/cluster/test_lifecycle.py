@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from blumfeld.cluster.controller_channel import ControllerUnavailable
+from blumfeld.cluster.controller_channel import ControllerUnavailable, NoController
 from blumfeld.cluster.image.cluster import Endpoint, VersionRange
 from blumfeld.cluster.lifecycle import BrokerLifecycle, Identity, RegistrationRefused, State
 from blumfeld.config.sources import Config, Layer
@@ -28,12 +28,15 @@ class Controller:
         self.heartbeats: list[BrokerHeartbeatRequest] = []
         self.refusals: list[ErrorCode] = []
         self.unreachable = 0
+        self.gone = False
         self.heartbeat_errors: list[ErrorCode] = []
         self.leads = 0
         """How many heartbeats it takes to move the broker's leaderships away."""
 
-    async def send(self, request: Any, *, timeout_ms: float) -> Any:
+    async def send(self, request: Any, *, timeout_ms: float, while_possible: bool = False) -> Any:
         await asyncio.sleep(0)
+        if self.gone and while_possible:
+            raise NoController("most of them are gone")
         if self.unreachable:
             self.unreachable -= 1
             raise ControllerUnavailable("nobody there")
@@ -228,6 +231,28 @@ async def test_controlled_shutdown_does_not_wait_for_ever(life: Life) -> None:
     life.apply(EPOCH)
     life.controller.leads = 10_000
     assert not await life.lifecycle.controlled_shutdown(0.1)
+
+
+async def test_nobody_is_waited_for_when_there_can_be_no_controller(life: Life) -> None:
+    life.lifecycle.start()
+    await until(lambda: life.epochs == [EPOCH])
+    life.controller.gone = True
+    assert not await asyncio.wait_for(life.lifecycle.controlled_shutdown(30.0), 2)
+
+
+async def test_what_somebody_waits_for_is_reported_at_once() -> None:
+    life = Life(**{"broker.heartbeat.interval.ms": "60000"})
+    life.lifecycle.start()
+    await until(lambda: life.epochs == [EPOCH])
+    life.apply(EPOCH)
+    life.lifecycle.ready()
+    await asyncio.wait_for(life.lifecycle.unfenced(), 2)
+    count = len(life.controller.heartbeats)
+    life.offset = EPOCH + 5
+    life.lifecycle.hurry()
+    await until(lambda: len(life.controller.heartbeats) > count)
+    assert life.controller.heartbeats[-1].current_metadata_offset == EPOCH + 5
+    await life.lifecycle.stop()
 
 
 async def test_who_never_registered_is_not_missed(life: Life) -> None:

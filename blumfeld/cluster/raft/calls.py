@@ -48,6 +48,8 @@ class Calls:
         self._listener = listener
         self._post = post
         self._tasks: set[asyncio.Task[None]] = set()
+        self.refusing: set[int] = set()
+        """Nodes whose listener refused the last connection."""
 
     def send(self, effect: Send) -> None:
         task = asyncio.get_running_loop().create_task(self._call(effect))
@@ -71,6 +73,7 @@ class Calls:
         except Refused as error:
             failure = Failure.REFUSED
             if effect.node_id is not None:
+                self.refusing.add(effect.node_id)
                 self._post(PeerUnreachable(effect.node_id, str(error)))
         except (UnsupportedByPeer, UnsupportedFieldError) as error:
             _log.info("node %s does not know %s: %s", effect.node_id, type(request).__name__, error)
@@ -80,6 +83,8 @@ class Calls:
         except (ProtocolError, ValueError) as error:
             _log.warning("answer of %s:%d to %s: %s", endpoint.host, endpoint.port, type(request).__name__, error)
         else:
+            if effect.node_id is not None:
+                self.refusing.discard(effect.node_id)
             self._post(Answered(effect.correlation_id, response))
             return
         self._post(Failed(effect.correlation_id, failure))

@@ -261,6 +261,13 @@ class RaftDriver:
         """The voter set in force."""
         return NO_VOTERS if self._core is None else self._core.log.voters
 
+    @property
+    def majority_is_gone(self) -> bool:
+        """Whether so many voters refuse connections that nobody can lead: they stopped, or are yet to start."""
+        voters = self.voters
+        gone = self._calls.refusing.intersection(voters.ids) - {self._key.id}
+        return len(gone) > len(voters.ids) - voters.majority
+
     def controller_endpoint(self, node_id: int) -> tuple[str, int] | None:
         """Host and port of that controller: from the voter set, or as the leader told it."""
         core = self._core
