@@ -65,7 +65,7 @@ class DataPlane:
         """The controller knows this broker under `broker_epoch` from now on: fetch, propose, allocate with it."""
         self.membership.broker_epoch = broker_epoch
         self._channel.broker_epoch = broker_epoch
-        self._fetchers.resume()
+        self._fetchers.registered()
 
     def start(self) -> None:
         """The metadata has caught up with our registration: lead and follow what it says from now on."""

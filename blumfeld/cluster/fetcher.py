@@ -97,6 +97,11 @@ class ReplicaFetcher:
         """Fetch `partition` no more."""
         self._replication.unfollow(partition)
 
+    def begin_anew(self) -> None:
+        """This broker has another broker epoch: the leader must hear it for every partition."""
+        self._abandon()
+        self.resume()
+
     def resume(self) -> None:
         """What kept it from asking may be over: this broker is registered, or the leader has another address."""
         address = self._locate(self._leader_id)
@@ -331,10 +336,10 @@ class Fetchers:
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
 
-    def resume(self) -> None:
-        """This broker has (again) a broker epoch to fetch with."""
+    def registered(self) -> None:
+        """This broker has a broker epoch to fetch with, or another one than before."""
         for fetcher in self._fetchers.values():
-            fetcher.resume()
+            fetcher.begin_anew()
 
     async def stop(self) -> None:
         """Fetch nothing any more."""

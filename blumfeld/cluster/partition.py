@@ -12,6 +12,8 @@ Invariants
 - A leader epoch is in the log's epoch history before anything is appended in it, so that every follower can find out
   where it diverges.
 - A follower's log holds the leader's bytes; its high watermark is what the leader said, at most its own end.
+- Consumers read from a follower only what its leader has confirmed in this epoch: after a crash of the machine, what is
+  below the checkpointed high watermark may be older than a truncation that never reached the disk.
 
     OFFLINE ──become_leader──> LEADER ──become_follower──> FOLLOWER ──become_leader──> LEADER …
 """
@@ -65,6 +67,7 @@ class Partition:
     __slots__ = (
         "appended",
         "committed",
+        "confirmed_epoch",
         "index",
         "leader_epoch",
         "leader_id",
@@ -99,6 +102,8 @@ class Partition:
         self.leader_id = NO_LEADER
         self.leader_epoch = -1
         self.partition_epoch = -1
+        self.confirmed_epoch = -1
+        """The leader epoch in which the leader last agreed with this follower's history."""
         self.leadership = Leadership(self, membership, max_lag_s, min_in_sync)
         self.appended = Signal(f"{topic}-{index} appended")
         """Purgatory key: the log end offset moved, or the role changed."""
@@ -277,6 +282,8 @@ class Partition:
         error = self.check_epoch(current_leader_epoch, must_lead=must_lead)
         if error is not ErrorCode.NONE:
             return refused(error)
+        if self.role is Role.FOLLOWER and self.confirmed_epoch != self.leader_epoch:
+            return refused(ErrorCode.OFFSET_NOT_AVAILABLE)
         log = self.log
         if last_fetched_epoch >= 0:
             diverged = self._diverged(offset, last_fetched_epoch)
@@ -367,9 +374,10 @@ class Partition:
         """Write what the leader sent, and take over its high watermark and start. `records` may be empty."""
         assert self.role is Role.FOLLOWER
         log = self.log
+        self.confirmed_epoch = self.leader_epoch
         if len(records):
             result = log.append_as_follower(records)
-            if result.error is ErrorCode.OFFSET_OUT_OF_RANGE and self._begin_within_a_batch(records):
+            if result.error is ErrorCode.OFFSET_OUT_OF_RANGE and self._begins_within_a_batch(records, leader_log_start):
                 result = log.append_as_follower(records)
             if result.error is not ErrorCode.NONE:
                 return result
@@ -382,14 +390,15 @@ class Partition:
             log.advance_log_start_offset(leader_log_start)
         return result
 
-    def _begin_within_a_batch(self, records: Records) -> bool:
-        """An empty log that begins in the middle of the leader's first batch begins with that batch instead.
+    def _begins_within_a_batch(self, records: Records, leader_log_start: int) -> bool:
+        """Our log ends in the middle of the leader's first batch: begin anew with that batch.
 
-        The leader's start came to lie there by DeleteRecords; it will be ours too when the high watermark is above it.
+        DeleteRecords can move the leader's start there. All that we have lies below it, so nothing is lost; the start
+        will be ours too when the high watermark is above it.
         """
         first, end = RecordBatch(records), self.log.log_end_offset
-        is_empty = self.log.log_start_offset == end
-        return is_empty and first.base_offset < end < first.next_offset and self.start_over_at(first.base_offset)
+        fits = first.base_offset < end < first.next_offset and leader_log_start >= end
+        return fits and self.start_over_at(first.base_offset)
 
     def truncate_to(self, offset: int) -> bool:
         """Drop what the leader does not have, from `offset` on; False where the disk failed (the log is offline)."""

@@ -125,7 +125,7 @@ async def test_nothing_is_fetched_before_the_broker_is_registered(world: Replica
         await asyncio.sleep(0.05)
         assert world[2].values() == []
         world[2].membership.broker_epoch = epoch
-        fetchers.resume()
+        fetchers.registered()
         await until(lambda: world[2].values() == ["a"])
 
 

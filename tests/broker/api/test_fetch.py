@@ -168,6 +168,18 @@ def test_consumers_of_version_11_may_read_from_followers(world: World) -> None:
     assert data.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
+def test_a_follower_shows_nothing_before_its_leader_has_agreed_with_its_history(world: World) -> None:
+    world.create_topic([1, 2])
+    world[1].produce("a")
+    world.replicate()
+    world.elect(1, [1, 2])
+    (data,) = parts(ask(world, request((0, 0)), version=11, broker=2))
+    assert data.error_code == ErrorCode.OFFSET_NOT_AVAILABLE
+    world.replicate()
+    (data,) = parts(ask(world, request((0, 0)), version=11, broker=2))
+    assert values(data) == ["a"]
+
+
 # --- how much -----------------------------------------------------------------------------------------------------
 
 

@@ -108,12 +108,12 @@ class Machine:
     async def kill(self) -> None:
         """Nobody hears of it, and nothing is written any more."""
         self.machines.gone(self.id)
-        self.driver._closed = True
-        await self.driver._calls.close()
-        if self.driver._timer is not None:
-            self.driver._timer.cancel()
-        if self.driver._executor is not None:
-            self.driver._executor.shutdown()
+        driver = self.driver
+        assert driver._pump is not None
+        driver._over = True
+        driver._pump.stop()
+        await driver._calls.close()
+        await driver._threads.close()
         self.driver._storage.log.abandon()
 
     @property

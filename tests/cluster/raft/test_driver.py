@@ -487,5 +487,5 @@ async def test_on_a_real_disk(tmp_path_factory: pytest.TempPathFactory, monkeypa
     await machines.stop()
     node = await machines.start()
     assert node.recorder.records == [b"A", b"b"]
-    assert node.driver._executor is not None
+    assert node.driver._threads.used
     await machines.stop()

@@ -6,7 +6,7 @@ heartbeats, metadata) is drawn from the world's seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -41,6 +41,7 @@ from blumfeld.storage.manager import LogManager
 from tests.sim.cluster.controller import CLUSTER_ID, CONTROLLER
 
 if TYPE_CHECKING:
+    from blumfeld.storage.log import Log
     from tests.sim.cluster.world import World
 
 FETCH_VERSION = 17
@@ -79,6 +80,26 @@ class Inline(Executor):
         except BaseException as error:
             future.set_exception(error)
         return future
+
+
+class Logs(LogManager):
+    """Which topic a log belongs to is known after every crash, as if its file had been synced when it was made."""
+
+    def create(
+        self,
+        topic: str,
+        partition: int,
+        topic_id: bytes,
+        overrides: Mapping[str, str] | None = None,
+        *,
+        directory_id: bytes | None = None,
+    ) -> Log:
+        is_new = self.get(topic, partition) is None
+        log = super().create(topic, partition, topic_id, overrides, directory_id=directory_id)
+        if is_new:
+            log.flush()
+            self._disk.sync_directory(log.home.path)
+        return log
 
 
 class SkewedClock:
@@ -147,7 +168,7 @@ class SimBroker:
         self.incarnation += 1
         self.incarnation_id = (self.node_id * 1000 + self.incarnation).to_bytes(16, "big")
         entropy = SeededEntropy(random.randrange(1 << 30))
-        self.logs = LogManager(_config(), self.disk, self.clock, entropy, executor=Inline())
+        self.logs = Logs(_config(), self.disk, self.clock, entropy, executor=Inline())
         self.logs.open(CLUSTER_ID, self.node_id)
         self.applied = 0
         self.image: MetadataImage = EMPTY_IMAGE
@@ -214,12 +235,13 @@ class SimBroker:
     # --- the controller ----------------------------------------------------------------------------------------
 
     def _ask_controller(self, request: Any, heed: Callable[[Any], None], lost: Callable[[], None]) -> None:
-        world = self.world
+        """One request on its own connection: whatever comes back to another incarnation is for nobody."""
+        world, incarnation = self.world, self.incarnation
         answered = False
 
         def answer(response: Any) -> None:
             nonlocal answered
-            if not answered:
+            if not answered and self.incarnation == incarnation:
                 answered = True
                 heed(response)
 
@@ -262,6 +284,9 @@ class SimBroker:
         if response.error_code == ErrorCode.NONE and self.broker_epoch < 0:
             self.broker_epoch = self.membership.broker_epoch = response.broker_epoch
             self._begin_if_caught_up()
+            for leader, replication in self._replications.items():
+                replication.failed()
+                self.poll_soon(leader)
 
     def _begin_if_caught_up(self) -> None:
         if not self.caught_up and 0 <= self.broker_epoch <= self.image.offset:
@@ -368,20 +393,24 @@ class SimBroker:
             return
         self._questions += 1
         question = self._asking[leader] = self._questions
-        number = replication.request_number
+        number, incarnation = replication.request_number, self.incarnation
         peer = self.world.brokers[leader]
         self.world.send(
             self.node_id,
             leader,
             lambda: self.world.send(
-                leader, self.node_id, self._taking(leader, question, number, peer.serve(request)), to=self
+                leader, self.node_id, self._taking(leader, incarnation, question, number, peer.serve(request)), to=self
             ),
             to=peer,
         )
         self.world.after(RPC_TIMEOUT_S, lambda: self._give_up(leader, question), at=self)
 
-    def _taking(self, leader: int, question: int, number: int, response: FetchResponse) -> Callable[[], None]:
+    def _taking(
+        self, leader: int, incarnation: int, question: int, number: int, response: FetchResponse
+    ) -> Callable[[], None]:
         def take() -> None:
+            if self.incarnation != incarnation:
+                return
             for partition in self.replication(leader).answered(number, response, self.clock.monotonic()):
                 self.replicas.settle(partition)
             for lost in self.replication(leader).lost():
@@ -414,6 +443,7 @@ class SimBroker:
 
     def _locate(self, leader: int, partition: Partition) -> None:
         """Look up where the leader's log lies, as the fetcher does by ListOffsets."""
+        incarnation = self.incarnation
         peer = self.world.brokers[leader]
         epoch = partition.leader_epoch
         replication = self.replication(leader)
@@ -426,6 +456,8 @@ class SimBroker:
 
         def located(start: int, end: int) -> None:
             now = self.clock.monotonic()
+            if self.incarnation != incarnation:
+                return
             if end < 0:
                 replication.not_located(partition, now)
             elif replication.located(partition, start, end, now):

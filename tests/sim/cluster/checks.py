@@ -153,7 +153,7 @@ class Checks:
             log.log_start_offset <= log.high_watermark <= log.log_end_offset,
             f"{log.log_start_offset} <= {log.high_watermark} <= {log.log_end_offset} in {partition!r}",
         )
-        if key not in self.excused:
+        if key not in self.excused and (partition.is_leader or partition.confirmed_epoch == partition.leader_epoch):
             verified = self._verified.get(partition, 0)
             if log.high_watermark != verified:
                 self._verify(broker, partition, key, max(min(verified, log.high_watermark), log.log_start_offset))
