@@ -1,7 +1,7 @@
 """The metadata quorum on a real loop, log and network.
 
-Owns one replica of `__cluster_metadata-0`: it feeds events to the pure core (`core.py`), has its effects carried out in
-order (`carrying.py`), and delivers what is committed to the listeners. Knows nothing of what the records mean.
+Owns one replica of `__cluster_metadata-0`: it feeds events to the pure core (`core.py`, by `pump.py`), has its effects
+carried out (`carrying.py`), and delivers what is committed to the listeners. Knows nothing of what the records mean.
 
 Public face, for the controller, the broker and `launch/`:
 
@@ -14,8 +14,6 @@ Public face, for the controller, the broker and `launch/`:
     await driver.stop()
 
 Invariants
-- Effects are carried out in the core's order, one after the other; nothing overtakes an election state that is on its
-  way to the disk. What happens meanwhile waits.
 - Listeners are never called within `append`: it returns before anything it appended is delivered.
 - A disk error ends the replica's part in the quorum: it falls silent, and the node is told to stop.
 """
@@ -24,10 +22,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blumfeld.cluster.raft import rpc
 from blumfeld.cluster.raft.calls import Calls, PeerLinks
@@ -48,16 +44,16 @@ from blumfeld.cluster.raft.events import (
     Shutdown,
     ShutdownComplete,
     SnapshotTaken,
-    Stalled,
-    Tick,
 )
 from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch, RaftListener
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.outline import Position
+from blumfeld.cluster.raft.pump import Pump
 from blumfeld.cluster.raft.quorum_state import encode
 from blumfeld.cluster.raft.refusals import refuse_voter_change
 from blumfeld.cluster.raft.roles import Leader
 from blumfeld.cluster.raft.storing import RaftStorage
+from blumfeld.cluster.raft.threads import Threads
 from blumfeld.cluster.raft.voters import NO_VOTERS, Endpoint, ReplicaKey
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
@@ -72,9 +68,6 @@ __all__ = ["NotLeaderError", "PeerLinks", "RaftDriver"]
 
 _log = logging.getLogger(__name__)
 
-WAKE_AT_LEAST_MS = 250
-"""With peers, the driver wakes so often: a longer sleep than it asked for was a stall of the loop."""
-STALL_MS = 50
 RECORD_OVERHEAD_BYTES = 32
 BATCH_OVERHEAD_BYTES = 128
 
@@ -124,12 +117,9 @@ class RaftDriver:
         self._calls = Calls(links, cluster_id, self._listener, self._post)
         self._core: RaftCore | None = None
         self._carrier: Carrier
-        self._events: deque[Event] = deque()
-        self._effects: deque[Effect] = deque()
-        self._pumping = self._persisting = self._failed = self._closed = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._wake_at = float("inf")
-        self._executor: ThreadPoolExecutor | None = None
+        self._pump: Pump | None = None
+        self._threads = Threads(volatile=getattr(env.disk, "volatile", False), on_error=self._fail)
+        self._over = self._stopping = False
         self._started = asyncio.Event()
         self._leading = asyncio.Event()
         self._may_stop = asyncio.Event()
@@ -142,28 +132,23 @@ class RaftDriver:
         """Deliver to `listener` from now on: first the newest snapshot and what follows it up to the high watermark."""
         self._delivery.register(listener)
         if self._core is not None:
-            self._loop.call_soon(self._deliver)
+            asyncio.get_running_loop().call_soon(self._deliver)
 
     async def start(self) -> None:
         """Open the log, recover, take part. A quorum of one has elected itself when this returns.
 
         Raises OSError, CorruptBatch, CorruptQuorumStateError or InconsistentLogError.
         """
-        self._loop = asyncio.get_running_loop()
-        opened = self._loop.create_future()
-        self._in_thread(self._storage.open, self._static_voters, then=opened.set_result, otherwise=opened.set_exception)
-        outline, election = await opened
-        entropy = self._env.entropy
+        outline, election = await self._threads.result_of(self._storage.open, self._static_voters)
         core = RaftCore(
             self._key,
             endpoints=self._endpoints,
             log=outline,
             persisted=election,
-            random=entropy.random,
+            random=self._env.entropy.random,
             options=self._options,
             bootstrap=self._bootstrap,
         )
-        self._core = core
         self._carrier = Carrier(
             core,
             self._storage,
@@ -171,38 +156,40 @@ class RaftDriver:
             self._calls,
             self._clock,
             post=self._post,
-            in_thread=self._in_thread,
+            in_thread=self._threads.run,
             on_bytes=self._delivered,
         )
-        self._last_snapshot_at = self._now()
+        self._core = core
+        pump = self._pump = Pump(
+            core, self._clock, carry_out=self._carry_out, persist=self._persist, on_error=self._fail
+        )
+        self._last_snapshot_at = pump.now()
         _log.info("replica %d of %s begins at %s", self._key.id, sorted(outline.voters.ids), outline.end)
         if core.high_watermark > 0:
             self._carrier.deliver()
-        self._effects.extend(core.start(self._now()))
         self._started.set()
-        self._pump()
+        pump.start()
         if core.log.voters.is_only(self._key):
             await self._leading.wait()
-        if self._failed:
+        if self._over:
             raise OSError("the metadata log failed while it started")
 
     async def stop(self, *, timeout_ms: float = 2_000) -> None:
         """Leave gracefully: a leader resigns in favour of the best successor; then close the log."""
-        if self._core is None or self._closed:
+        if self._pump is None or self._stopping:
             return
-        self._post(Shutdown())
+        self._stopping = True
+        self._pump.post(Shutdown())
         try:
             await asyncio.wait_for(self._may_stop.wait(), timeout_ms / 1000)
         except TimeoutError:
             _log.info("not every voter has heard that replica %d resigned", self._key.id)
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        failed, self._over = self._over, True
+        self._pump.stop()
         await self._calls.close()
-        if self._executor is not None:
-            await self._loop.run_in_executor(None, self._executor.shutdown)
-        if not self._failed:
-            await self._loop.run_in_executor(None, self._storage.close)
+        await self._threads.close()
+        if not failed:
+            await asyncio.get_running_loop().run_in_executor(None, self._storage.close)
 
     # ------------------------------------------------------------ what others use
 
@@ -212,11 +199,10 @@ class RaftDriver:
         It is committed when `high_watermark` passes that offset, and then delivered through `on_commit`.
         Raises NotLeaderError where this replica does not lead in `epoch`; ValueError where the batch is too large.
         """
-        core = self._core
-        if core is None or self._closed or self._failed:
+        core, pump = self._core, self._pump
+        if core is None or pump is None or self._over:
             raise NotLeaderError("the replica is not running")
-        self._notice_stall()
-        self._pump()
+        pump.catch_up()
         if not isinstance(core.role, Leader) or core.role.epoch != epoch:
             raise NotLeaderError(f"{core.leader_and_epoch} now, not this replica in epoch {epoch}")
         if not records:
@@ -224,9 +210,9 @@ class RaftDriver:
         size = sum(map(len, records)) + len(records) * RECORD_OVERHEAD_BYTES + BATCH_OVERHEAD_BYTES
         if size > self._options.max_batch_bytes:
             raise ValueError(f"{len(records)} records take up to {size} bytes, more than one batch may have")
-        self._effects.extend(core.step(self._now(), Append(epoch, len(records), records)))
+        pump.step(Append(epoch, len(records), records))
         last_offset = core.log.end_offset - 1
-        self._pump()
+        pump.catch_up()
         return last_offset
 
     def resign(self, epoch: int) -> None:
@@ -304,7 +290,7 @@ class RaftDriver:
         committed batch, and OSError.
         """
         core = self._core
-        if core is None or self._closed or self._failed:
+        if core is None or self._over:
             return False
         latest = core.log.latest_snapshot
         if latest is not None and latest.offset >= snapshot_id.offset:
@@ -316,15 +302,7 @@ class RaftDriver:
         contents = Contents(voters, kraft_version, last_contained_log_timestamp, records)
         self._bytes_since_snapshot = 0
         self._last_snapshot_at = self._now()
-        written: asyncio.Future[None] = self._loop.create_future()
-        self._in_thread(
-            self._storage.write_snapshot,
-            snapshot_id,
-            contents,
-            then=written.set_result,
-            otherwise=written.set_exception,
-        )
-        await written
+        await self._threads.result_of(self._storage.write_snapshot, snapshot_id, contents)
         self._post(SnapshotTaken(snapshot_id))
         self._storage.roll_large_segment()
         start = self._storage.to_be_cleaned(core.log, self._clock.time_ms())
@@ -370,7 +348,7 @@ class RaftDriver:
         received = rpc.read_request(request, self._cluster_id)
         if isinstance(received, ErrorCode):
             future.set_result(rpc.refuse(request, received))
-        elif self._closed or self._failed:
+        elif self._over:
             future.set_result(rpc.refuse(request, ErrorCode.BROKER_NOT_AVAILABLE))
         else:
             self._post(Received(received, answer))
@@ -378,151 +356,46 @@ class RaftDriver:
     def _wall_ms(self, time_ms: float) -> int:
         return self._clock.time_ms() - round(self._now() - time_ms)
 
-    # ------------------------------------------------------------ the pump
-
     def _now(self) -> float:
         return self._clock.monotonic() * 1000
 
+    # ------------------------------------------------------------ inside
+
     def _post(self, event: Event) -> None:
-        """Something happened: let the core see it, in turn."""
-        if self._core is None or self._closed or self._failed:
-            return
-        self._notice_stall()
-        self._events.append(event)
-        self._pump()
+        if self._pump is not None:
+            self._pump.post(event)
 
-    def _pump(self) -> None:
-        """Carry out effects, then let the core see events, until nothing is left or the disk has to answer first."""
-        if self._pumping or self._persisting or self._failed:
-            return
-        assert self._core is not None
-        self._pumping = True
-        try:
-            while True:
-                if self._effects:
-                    effect = self._effects.popleft()
-                    if isinstance(effect, PersistElection):
-                        self._persist(effect)
-                        break
-                    if isinstance(effect, ShutdownComplete):
-                        self._may_stop.set()
-                    else:
-                        self._carrier.carry_out(effect)
-                elif self._events:
-                    self._effects.extend(self._core.step(self._now(), self._events.popleft()))
-                else:
-                    break
-        except Exception as error:  # noqa: BLE001  whatever it is, the replica's state is not to be trusted any more
-            self._fail(error)
-        finally:
-            self._pumping = False
-        self._arm()
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, ShutdownComplete):
+            self._may_stop.set()
+        else:
+            self._carrier.carry_out(effect)
 
-    def _notice_stall(self) -> None:
-        """Time in which the loop stood still must not count as silence of others."""
-        late = self._now() - self._wake_at
-        if late > STALL_MS:
-            self._wake_at = float("inf")
-            self._events.append(Stalled(late))
-
-    def _arm(self) -> None:
-        core = self._core
-        if core is None or self._persisting or self._closed or self._failed:
-            return
-        now = self._now()
-        wake_at = core.next_deadline
-        if not core.log.voters.is_only(self._key):
-            wake_at = min(wake_at, now + WAKE_AT_LEAST_MS)
-        if wake_at == self._wake_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake_at = wake_at
-        if wake_at < float("inf"):
-            self._timer = self._loop.call_later(max(wake_at - now, 0) / 1000 + 0.0005, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._notice_stall()
-        self._wake_at = float("inf")
-        self._post(Tick())
-
-    def _persist(self, effect: PersistElection) -> None:
+    def _persist(self, effect: PersistElection, then: Callable[[], None]) -> None:
         assert self._core is not None
         log = self._core.log
         contents = encode(effect.state, kraft_version=log.kraft_version, voter_ids=sorted(log.voters.ids))
-        self._persisting = True
-        self._in_thread(self._storage.persist_election, contents, then=self._persisted)
-
-    def _persisted(self, _: object) -> None:
-        self._persisting = False
-        self._pump()
+        self._threads.run(self._storage.persist_election, contents, then=lambda _: then())
 
     def _deliver(self) -> None:
-        if not self._closed and not self._failed:
+        if not self._over:
             self._carrier.deliver()
-
-    # ------------------------------------------------------------ threads
-
-    def _in_thread(
-        self,
-        work: Callable[..., Any],
-        *arguments: Any,
-        then: Callable[[Any], None] | None = None,
-        otherwise: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        """Run `work`, which waits for the device, and call `then` with its result on the loop, never at once.
-
-        On a disk that never waits there is no need for a thread.
-        """
-        if getattr(self._env.disk, "volatile", False):
-            self._loop.call_soon(self._run_here, work, arguments, then, otherwise)
-            return
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(3, thread_name_prefix="raft")
-        future = self._loop.run_in_executor(self._executor, work, *arguments)
-        future.add_done_callback(lambda done: self._done(done, then, otherwise))
-
-    def _run_here(
-        self,
-        work: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        then: Callable[[Any], None] | None,
-        otherwise: Callable[[BaseException], None] | None,
-    ) -> None:
-        future: asyncio.Future[Any] = self._loop.create_future()
-        try:
-            future.set_result(work(*arguments))
-        except Exception as error:  # noqa: BLE001  it goes where the thread's would go
-            future.set_exception(error)
-        self._done(future, then, otherwise)
-
-    def _done(
-        self,
-        future: asyncio.Future[Any],
-        then: Callable[[Any], None] | None,
-        otherwise: Callable[[BaseException], None] | None,
-    ) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            if then is not None:
-                then(future.result())
-        elif otherwise is not None:
-            otherwise(error)
-        else:
-            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         """The replica cannot go on: fall silent, and have the node stopped."""
-        if self._failed or self._closed:
+        if self._over:
             return
-        self._failed = True
+        self._over = True
+        if self._pump is not None:
+            self._pump.stop()
         self._may_stop.set()
         self._leading.set()
-        _log.critical("the metadata log of node %d: %s", self._key.id, error, exc_info=error)
+        _log.critical(
+            "the metadata log of node %d: %s",
+            self._key.id,
+            error,
+            exc_info=None if isinstance(error, OSError) else error,
+        )
         if self._on_fault is not None:
             self._on_fault(f"the metadata log failed: {error}")
 
