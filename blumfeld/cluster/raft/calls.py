@@ -49,7 +49,7 @@ class Calls:
         self._post = post
         self._tasks: set[asyncio.Task[None]] = set()
         self.refusing: set[int] = set()
-        """Nodes whose listener refused the last connection."""
+        """Nodes whose listener refused the last connection, and that have not been heard of since."""
 
     def send(self, effect: Send) -> None:
         task = asyncio.get_running_loop().create_task(self._call(effect))

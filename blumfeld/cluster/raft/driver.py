@@ -46,6 +46,7 @@ from blumfeld.cluster.raft.events import (
     SnapshotTaken,
 )
 from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch, RaftListener
+from blumfeld.cluster.raft.messages import sender_of
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.outline import Position
 from blumfeld.cluster.raft.pump import Pump
@@ -351,6 +352,7 @@ class RaftDriver:
         elif self._over:
             future.set_result(rpc.refuse(request, ErrorCode.BROKER_NOT_AVAILABLE))
         else:
+            self._calls.refusing.discard(sender_of(received))
             self._post(Received(received, answer))
 
     def _wall_ms(self, time_ms: float) -> int:

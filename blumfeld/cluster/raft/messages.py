@@ -131,3 +131,12 @@ Request: TypeAlias = VoteRequest | BeginQuorumEpochRequest | EndQuorumEpochReque
 Response: TypeAlias = (
     VoteResponse | BeginQuorumEpochResponse | EndQuorumEpochResponse | FetchResponse | FetchSnapshotResponse
 )
+
+
+def sender_of(request: Request) -> int:
+    """The node that a request comes from."""
+    if isinstance(request, VoteRequest):
+        return request.candidate.id
+    if isinstance(request, FetchRequest | FetchSnapshotRequest):
+        return request.replica.id
+    return request.leader_id

@@ -97,6 +97,7 @@ class Node:
         self.quorum = quorum
         self.id = node_id
         self.key = key_of(node_id)
+        self.endpoints: tuple[Endpoint, ...] = (endpoint_of(node_id),)
         self.persisted: ElectionState | None = None
         self.entries: list[Entry] = []
         self.start_offset = 0
@@ -132,7 +133,7 @@ class Node:
         self.committed = []
         self.core = RaftCore(
             self.key,
-            endpoints=(endpoint_of(self.id),),
+            endpoints=self.endpoints,
             log=recovered.outline,
             persisted=self.persisted,
             random=self.quorum.random,

@@ -330,6 +330,18 @@ async def test_a_clock_that_jumps_is_a_stall_and_no_silence_of_others() -> None:
     await machines.stop()
 
 
+async def test_the_last_one_standing_knows_that_it_is() -> None:
+    machines = Machines(3)
+    await machines.start()
+    assert not machines[1].driver.majority_is_gone
+    await machines[2].stop()
+    await machines[3].stop()
+    await wait_for(lambda: machines[1].driver.majority_is_gone)
+    await machines[2].start()
+    await wait_for(lambda: not machines[1].driver.majority_is_gone)
+    await machines.stop()
+
+
 async def test_a_leader_may_resign() -> None:
     machines = Machines(3)
     leader = await machines.start()

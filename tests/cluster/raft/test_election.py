@@ -14,9 +14,9 @@ from blumfeld.cluster.raft.messages import (
 )
 from blumfeld.cluster.raft.quorum_state import ElectionState
 from blumfeld.cluster.raft.roles import Candidate, Follower, Leader, Prospective, Resigned, Unattached
-from blumfeld.cluster.raft.voters import ReplicaKey
+from blumfeld.cluster.raft.voters import Endpoint, ReplicaKey
 from blumfeld.protocol.errors import ErrorCode
-from tests.cluster.raft.quorum import Quorum, endpoint_of, key_of
+from tests.cluster.raft.quorum import LISTENER, Quorum, endpoint_of, key_of
 
 
 def vote(epoch: int, candidate: int, *, offset: int = 0, last_epoch: int = 0, pre_vote: bool = False) -> VoteRequest:
@@ -289,3 +289,22 @@ def test_resigned_is_no_leader_to_be_told_of(quorum: Quorum) -> None:
     assert leader.core.leader_and_epoch.leader_id is None
     response = leader.receive(FetchRequest(1, follower.key, 3, 1, 0, 1000))
     assert (response.error, response.leader_id) == (ErrorCode.NOT_LEADER_OR_FOLLOWER, None)
+
+
+def test_a_leader_that_has_moved_writes_the_voters_again(quorum: Quorum) -> None:
+    (only,) = quorum.of(1)
+    assert only.core.log.voters_offset == 0
+    only.restart()
+    assert only.core.log.voters_offset == 0  # nothing new to say
+    only.endpoints = (Endpoint(LISTENER, "elsewhere", 1),)
+    only.restart()
+    assert only.core.log.voters_offset == 4
+    assert [voter.endpoints for voter in only.core.log.voters] == [only.endpoints]
+
+
+def test_a_replica_that_does_not_know_its_address_has_it_from_the_voters(quorum: Quorum) -> None:
+    (only,) = quorum.of(1)
+    only.endpoints = ()
+    only.restart()
+    assert only.core.known_leader == (1, (endpoint_of(1),))
+    assert only.core.log.voters_offset == 0
