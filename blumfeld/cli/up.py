@@ -46,6 +46,7 @@ def command(
 ) -> None:
     """Start a broker on 127.0.0.1:9092, or a cluster of them, and serve until Ctrl-C."""
     from blumfeld.config.values import ConfigError
+    from blumfeld.launch.errors import explain_os_error
     from blumfeld.launch.main import is_configured
     from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
 
@@ -69,13 +70,15 @@ def command(
             settings=settings,
         )
         if data is not None:
-            plan.save(os.path.join(data, PLAN_FILE))
+            plan.keep(data)
         if len(plan.nodes) == 1:
             _run_one(plan, 1, plan.profile, config_file, (), ready_file, stop_with_stdin)
         else:
             _run_all(plan, data, ready_file, restart)
-    except (PlanError, ConfigError, FileNotFoundError) as error:
+    except (PlanError, ConfigError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(explain_os_error(error)) from error
 
 
 def _is_kept(data: str | None) -> bool:
@@ -118,9 +121,9 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
 
     scratch = tempfile.mkdtemp(prefix="blumfeld-")
     try:
-        kept = os.path.join(data or scratch, PLAN_FILE)
-        plan.save(kept)
-        supervisor = Supervisor(plan, kept, scratch, restart=restart)
+        if data is None:
+            plan.save(os.path.join(scratch, PLAN_FILE))
+        supervisor = Supervisor(plan, os.path.join(data or scratch, PLAN_FILE), scratch, restart=restart)
         try:
             ready = supervisor.start()
         except StartFailed as error:

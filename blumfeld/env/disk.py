@@ -180,6 +180,11 @@ _MAX_PARTS = 1024  # IOV_MAX of every system in use
 _WOULD_WAIT = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
+def _named(error: OSError, path: str) -> OSError:
+    """The error with the file that it is about: of a file that is open, the system does not say it."""
+    return OSError(error.errno, error.strerror, path)
+
+
 class RealFile:
     """A file of the operating system, read and written by position (`pread`, `pwritev`)."""
 
@@ -202,6 +207,8 @@ class RealFile:
                 end = self._write_all(position, parts)
             else:
                 end = self._write_parts(position, parts)
+        except OSError as error:
+            raise _named(error, self.path) from None
         finally:
             if end == position and os.fstat(self._fd).st_size != position:
                 os.ftruncate(self._fd, position)  # a write that failed half way leaves nothing behind
@@ -209,7 +216,10 @@ class RealFile:
         return position
 
     def write_at(self, position: int, data: Buffer) -> None:
-        end = self._write_all(position, data)
+        try:
+            end = self._write_all(position, data)
+        except OSError as error:
+            raise _named(error, self.path) from None
         self._size = max(self._size, end)
 
     def _write_all(self, position: int, data: Buffer) -> int:
@@ -232,6 +242,12 @@ class RealFile:
         return position
 
     def read_at(self, position: int, size: int) -> Buffer:
+        try:
+            return self._read(position, size)
+        except OSError as error:
+            raise _named(error, self.path) from None
+
+    def _read(self, position: int, size: int) -> Buffer:
         data = _pread(self._fd, size, position)
         if len(data) == size or position + len(data) >= self._size:
             return data
@@ -255,21 +271,29 @@ class RealFile:
         except OSError as error:
             if error.errno in _WOULD_WAIT:
                 return None
-            raise
+            raise _named(error, self.path) from None
         return memoryview(data) if count == size else None
 
     def truncate(self, size: int) -> None:
         if size < self._size:
-            os.ftruncate(self._fd, size)
-            self._size = size
+            self._resize(size)
 
     def preallocate(self, size: int) -> None:
         if size > self._size:
+            self._resize(size)
+
+    def _resize(self, size: int) -> None:
+        try:
             os.ftruncate(self._fd, size)
-            self._size = size
+        except OSError as error:
+            raise _named(error, self.path) from None
+        self._size = size
 
     def sync(self) -> None:
-        _sync(self._fd)
+        try:
+            _sync(self._fd)
+        except OSError as error:
+            raise _named(error, self.path) from None
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

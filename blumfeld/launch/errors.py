@@ -7,10 +7,59 @@ import os
 from contextlib import suppress
 
 LISTEN_STATE = "0A"
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 class StartError(Exception):
     """The node can't start as it is told to. The message says why and what to do."""
+
+
+def start_failures() -> tuple[type[Exception], ...]:
+    """What a start may raise without a defect of ours: what it was told, or what it found, is not right."""
+    from blumfeld.cluster.controller_channel import ControllerUnavailable
+    from blumfeld.cluster.lifecycle import RegistrationRefused
+    from blumfeld.config.values import ConfigError
+    from blumfeld.storage.errors import StorageError
+
+    wrong = (OSError, ConfigError, StartError, StorageError, RegistrationRefused, ControllerUnavailable)
+    return wrong + _damages()
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What a metadata log that does not read is refused with."""
+    from blumfeld.cluster.raft.quorum_state import CorruptQuorumStateError
+    from blumfeld.cluster.raft.recovery import InconsistentLogError
+    from blumfeld.protocol.batch import CorruptBatch
+
+    return (CorruptQuorumStateError, InconsistentLogError, CorruptBatch)
+
+
+def explain(error: Exception, metadata_directory: str) -> str:
+    """What to say when a start failed with one of `start_failures`."""
+    if isinstance(error, OSError):
+        return explain_os_error(error)
+    if isinstance(error, _damages()):
+        return (
+            f"the metadata log in {metadata_directory} cannot be used: {error}. Nothing was changed: put that"
+            " directory back from a backup; where other controllers have the log, move it away and it is copied"
+        )
+    return str(error)
+
+
+def explain_os_error(error: OSError) -> str:
+    """What went wrong with which file, and what to do about it."""
+    if error.filename is None or error.errno is None:
+        return str(error)
+    what = f"{error.filename}: {error.strerror or error}"
+    if error.errno in READ_ONLY:
+        return f"{what}: a broker must be able to write there; change its rights or its mount, or choose another place"
+    if error.errno in NO_ROOM:
+        return f"{what}: make room, or choose another place; what was kept there before is untouched"
+    if error.errno in IN_THE_WAY:
+        return f"{what}: something else is where a directory or file of the broker belongs; move it away"
+    return what
 
 
 def busy_port(host: str, port: int, error: OSError) -> str:

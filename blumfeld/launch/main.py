@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from blumfeld.config.listeners import parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
-from blumfeld.launch.errors import StartError
+from blumfeld.launch.errors import StartError, explain, explain_os_error, start_failures
 from blumfeld.launch.log_limit import LogLimit
 from blumfeld.launch.open_files import bound_open_files, raise_open_files
 from blumfeld.launch.plan import Plan
@@ -27,6 +27,7 @@ from blumfeld.launch.ready import Ready, ReadyBroker
 
 if TYPE_CHECKING:
     from blumfeld.config.sources import Config
+    from blumfeld.launch.node import Node
 
 _log = logging.getLogger("blumfeld")
 
@@ -90,6 +91,7 @@ async def _serve(
     plan: Plan, node_id: int, config: Config, ready_file: str | None, stop_with_stdin: bool, started: float
 ) -> int:
     from blumfeld.launch.node import Node
+    from blumfeld.launch.quorum import metadata_directory
 
     stopping = asyncio.Event()
     faults: list[str] = []
@@ -101,20 +103,50 @@ async def _serve(
     _listen_for_the_end(stopping, stop_with_stdin)
     node = Node(plan, node_id, config, on_fault)
     try:
-        await node.start()
-    except (OSError, ConfigError, StartError) as error:
-        await node.stop()
-        raise StartError(_explain(error)) from error
+        is_up = await _start(node, stopping)
+    except start_failures() as error:
+        await _stop(node)
+        raise StartError(faults[0] if faults else explain(error, metadata_directory(config))) from error
+    if not is_up:
+        await _stop(node)
+        if faults:
+            raise StartError(faults[0])
+        return 0
     broker = ReadyBroker(node_id, os.getpid(), node.host, node.port)
     ready = Ready(node.cluster_id, (broker,))
     if ready_file is not None:
         ready.write(ready_file)
     _greet(ready, node_id, config, time.monotonic() - started)
     await stopping.wait()
-    await node.stop()
+    is_clean = await _stop(node)
     if faults:
         _log.critical("stopped: %s", faults[0])
-    return EXIT_FAULT if faults else 0
+    return 0 if is_clean and not faults else EXIT_FAULT
+
+
+async def _start(node: Node, stopping: asyncio.Event) -> bool:
+    """Whether the node is up: not where it was told to stop before, or could not go on."""
+    starting, told = asyncio.ensure_future(node.start()), asyncio.ensure_future(stopping.wait())
+    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    starting.cancel()
+    await asyncio.wait({starting})
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        raise error
+    return False
+
+
+async def _stop(node: Node) -> bool:
+    """Whether all could be closed. What the disk refused is said; the next start recovers from it."""
+    try:
+        await node.stop()
+    except OSError as error:
+        _log.error("not closed cleanly: %s", explain_os_error(error))
+        return False
+    return True
 
 
 def _greet(ready: Ready, node_id: int, config: Config, elapsed_s: float) -> None:
@@ -149,12 +181,6 @@ def _on_signal(stopping: asyncio.Event) -> None:
     if stopping.is_set():
         os._exit(1)
     stopping.set()
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return f"{error}"
-    return str(error)
 
 
 def _set_up_logging() -> None:

@@ -131,7 +131,7 @@ class Node:
     def _compose_controller(self) -> QuorumController:
         config = self._config
         self._registration = None
-        endpoints = parse_listeners(config).controller
+        endpoints = parse_listeners(config).controller_advertised
         if endpoints:
             self._registration = controller_registration(
                 self.node_id,
@@ -259,9 +259,18 @@ class Node:
         self._log_turn = asyncio.get_running_loop().call_later(LOG_TURN_S, self._turn_logs)
 
     async def stop(self) -> None:
-        """Stop everything that was started, in reverse order; safe at any point of the start."""
+        """Stop everything that was started, in reverse order; safe at any point of the start.
+
+        What fails keeps nothing else from being stopped: the first error is raised at the end.
+        """
+        failed: Exception | None = None
         while self._undo:
-            await self._undo.pop()()
+            try:
+                await self._undo.pop()()
+            except Exception as error:  # noqa: BLE001  raised below
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     async def _close_logs(self) -> None:
         if self._log_turn is not None:

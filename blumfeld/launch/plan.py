@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from blumfeld.config.listeners import parse_listeners
+from blumfeld.env.disk import DiskBusy, RealDisk
 from blumfeld.env.entropy import SystemEntropy
 from blumfeld.launch.ports import free_port
 from blumfeld.protocol.primitives import uuid_from_text, uuid_to_text
-from blumfeld.storage.checkpoint import META_PROPERTIES, decode_properties
+from blumfeld.storage.checkpoint import LOCK, META_PROPERTIES, decode_properties
 
 if TYPE_CHECKING:
     from blumfeld.config.sources import Config
@@ -152,6 +153,24 @@ class Plan:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+    def keep(self, data: str) -> None:
+        """Write the plan file of `data`, unless one of the nodes runs there: nothing is to change under it.
+
+        Raises PlanError, and OSError.
+        """
+        for node in self.nodes:
+            lock = None if node.directory is None else os.path.join(node.directory, LOCK)
+            if lock is None or not os.path.exists(lock):
+                continue
+            try:
+                RealDisk().lock(lock).release()
+            except DiskBusy:
+                raise PlanError(
+                    f"broker {node.id} of {data} is running already ({lock} is held): stop it first,"
+                    " or choose another --data"
+                ) from None
+        self.save(os.path.join(data, PLAN_FILE))
 
     def node(self, node_id: int) -> NodePlan:
         """The node of that id. Raises PlanError where there is none."""

@@ -68,6 +68,11 @@ def format_directory(plan: Plan, node_id: int, config: Config, env: Env) -> None
     env.disk.write_file_atomically(path, encode_properties(identity))
 
 
+def metadata_directory(config: Config) -> str:
+    """Where the metadata log is."""
+    return join(config.optional_str("metadata.log.dir") or config.log_dirs[0], METADATA_DIRECTORY)
+
+
 def make_raft(
     plan: Plan,
     node_id: int,
@@ -78,7 +83,7 @@ def make_raft(
     on_fault: Callable[[str], None],
 ) -> RaftDriver:
     """The raft replica of this node over its formatted directories."""
-    directory = join(config.optional_str("metadata.log.dir") or config.log_dirs[0], METADATA_DIRECTORY)
+    directory = metadata_directory(config)
     given = parse_voters(config)
     static = VoterSet(Voter(ReplicaKey(v.id), (Endpoint("CONTROLLER", v.host, v.port),)) for v in given)
     directory_id = logs.directory_ids()[0]
@@ -98,7 +103,7 @@ def make_raft(
         directory_id=directory_id,
         cluster_id=plan.cluster_id,
         links=links,
-        listeners=[Endpoint(e.name, e.host, e.port) for e in parse_listeners(config).controller],
+        listeners=[Endpoint(e.name, e.host, e.port) for e in parse_listeners(config).controller_advertised],
         bootstrap=parse_bootstrap(config),
         static_voters=static if given else None,
         options=_options(config),
