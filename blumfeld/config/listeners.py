@@ -3,7 +3,7 @@
 Owns the meaning of `listeners` and its relatives, and how they must agree. Pure; binds nothing, resolves no names.
 
 Invariants: listener names are upper-case and distinct; each has a security protocol; controller listeners are never
-advertised to clients.
+advertised to clients, only to other nodes.
 """
 
 from __future__ import annotations
@@ -50,12 +50,15 @@ class Listeners(NamedTuple):
     `broker` and `controller`: what to bind for each role. `advertised`: what clients and brokers are told, by listener
     name; empty where nothing was configured, so that a broker names itself by the address that was dialled.
     `inter_broker`: the name of the listener that brokers use, None where the node is only a controller.
+    `controller_advertised`: what other nodes are told of the controller listeners: as bound, unless advertised
+    otherwise (KIP-853).
     """
 
     broker: tuple[Endpoint, ...]
     controller: tuple[Endpoint, ...]
     advertised: dict[str, Endpoint]
     inter_broker: str | None
+    controller_advertised: tuple[Endpoint, ...] = ()
 
 
 def parse_listeners(config: Config) -> Listeners:
@@ -75,13 +78,19 @@ def parse_listeners(config: Config) -> Listeners:
     controller = tuple(endpoint for endpoint in bound if endpoint.name in controller_names)
     broker = tuple(endpoint for endpoint in bound if endpoint.name not in controller_names)
     if "broker" not in roles:
-        return Listeners((), controller, {}, None)
+        advertised = _advertised(config, protocols, controller)
+        return Listeners((), controller, {}, None, _preferring(advertised, controller))
     if not broker:
         raise _wrong(config, "listeners", "with at least one listener that is not in controller.listener.names")
     if "controller" not in roles and controller:
         raise _wrong(config, "listeners", "without controller listeners where process.roles is broker alone")
-    advertised = _advertised(config, protocols, broker, controller_names)
-    return Listeners(broker, controller, advertised, _inter_broker(config, broker))
+    advertised = _advertised(config, protocols, (*broker, *controller))
+    to_clients = {name: endpoint for name, endpoint in advertised.items() if name not in controller_names}
+    return Listeners(broker, controller, to_clients, _inter_broker(config, broker), _preferring(advertised, controller))
+
+
+def _preferring(advertised: dict[str, Endpoint], bound: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    return tuple(advertised.get(endpoint.name, endpoint) for endpoint in bound)
 
 
 def _protocol_map(config: Config) -> dict[str, str]:
@@ -142,15 +151,11 @@ def _check_ports(config: Config, endpoints: list[Endpoint]) -> None:
         kinds.add(is_v6)
 
 
-def _advertised(
-    config: Config, protocols: dict[str, str], broker: tuple[Endpoint, ...], controller_names: list[str]
-) -> dict[str, Endpoint]:
+def _advertised(config: Config, protocols: dict[str, str], listeners: tuple[Endpoint, ...]) -> dict[str, Endpoint]:
     name = "advertised.listeners"
-    bound = {endpoint.name for endpoint in broker}
+    bound = {endpoint.name for endpoint in listeners}
     advertised = {}
     for endpoint in _endpoints(config, name, protocols):
-        if endpoint.name in controller_names:
-            raise _wrong(config, name, "without controller listeners: clients have no business there")
         if endpoint.name not in bound:
             raise _wrong(config, name, f"of names in listeners: {', '.join(sorted(bound))}")
         if endpoint.host in _EVERY_ADDRESS:

@@ -64,7 +64,19 @@ def test_a_controller_alone() -> None:
     found = listeners(
         "process.roles=controller", "listeners=CONTROLLER://:9093", "controller.listener.names=CONTROLLER"
     )
-    assert found == Listeners((), (Endpoint("CONTROLLER", "", 9093, "PLAINTEXT"),), {}, None)
+    bound = (Endpoint("CONTROLLER", "", 9093, "PLAINTEXT"),)
+    assert found == Listeners((), bound, {}, None, bound)
+
+
+def test_controller_listeners_are_advertised_to_nodes_but_not_to_clients() -> None:
+    found = listeners(
+        "listeners=PLAINTEXT://:9092,CONTROLLER://:9093",
+        "advertised.listeners=PLAINTEXT://kafka-1:9092,CONTROLLER://kafka-1:19093",
+        "controller.listener.names=CONTROLLER",
+    )
+    assert found.controller == (Endpoint("CONTROLLER", "", 9093, "PLAINTEXT"),)
+    assert found.controller_advertised == (Endpoint("CONTROLLER", "kafka-1", 19093, "PLAINTEXT"),)
+    assert set(found.advertised) == {"PLAINTEXT"}
 
 
 def test_a_broker_alone_names_the_controllers_listener_without_having_it() -> None:
@@ -96,11 +108,6 @@ def test_one_port_may_serve_both_address_families() -> None:
         (["advertised.listeners=PLAINTEXT://0.0.0.0:9092"], "advertised.listeners", "0.0.0.0"),
         (["advertised.listeners=PLAINTEXT://:9092"], "advertised.listeners", "clients can connect to"),
         (["advertised.listeners=SSL://a:1"], "advertised.listeners", "of names in listeners: PLAINTEXT"),
-        (
-            ["listeners=PLAINTEXT://:1,C://:2", "controller.listener.names=C", "advertised.listeners=C://a:2"],
-            "advertised.listeners",
-            "without controller listeners",
-        ),
         (
             ["advertised.listeners=PLAINTEXT://a:1,PLAINTEXT://b:1"],
             "advertised.listeners",
