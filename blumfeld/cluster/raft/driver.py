@@ -124,6 +124,7 @@ class RaftDriver:
         self._started = asyncio.Event()
         self._leading = asyncio.Event()
         self._may_stop = asyncio.Event()
+        self._writing_snapshot = False
         self._bytes_since_snapshot = 0
         self._last_snapshot_at = 0.0
 
@@ -287,11 +288,11 @@ class RaftDriver:
         """Write a checkpoint of the state before `snapshot_id.offset`, then clean the log where that is due.
 
         `records` is consumed in a thread: it must not be changed by later deltas (an image is immutable).
-        Returns False where there is such a snapshot, or a newer one. Raises ValueError where the id is not the end of a
+        Returns False where there is such a snapshot, or a newer one, or one is being written. Raises ValueError where the id is not the end of a
         committed batch, and OSError.
         """
         core = self._core
-        if core is None or self._over:
+        if core is None or self._over or self._writing_snapshot:
             return False
         latest = core.log.latest_snapshot
         if latest is not None and latest.offset >= snapshot_id.offset:
@@ -303,12 +304,17 @@ class RaftDriver:
         contents = Contents(voters, kraft_version, last_contained_log_timestamp, records)
         self._bytes_since_snapshot = 0
         self._last_snapshot_at = self._now()
-        await self._threads.result_of(self._storage.write_snapshot, snapshot_id, contents)
-        self._post(SnapshotTaken(snapshot_id))
-        self._storage.roll_large_segment()
-        start = self._storage.to_be_cleaned(core.log, self._clock.time_ms())
-        if start is not None:
-            self._post(Clean(start))
+        self._writing_snapshot = True
+        try:
+            await self._threads.result_of(self._storage.write_snapshot, snapshot_id, contents)
+        finally:
+            self._writing_snapshot = False
+        if self._is_running:
+            self._post(SnapshotTaken(snapshot_id))
+            self._storage.roll_large_segment()
+            start = self._storage.to_be_cleaned(core.log, self._clock.time_ms())
+            if start is not None:
+                self._post(Clean(start))
         return True
 
     def _delivered(self, size: int) -> None:
@@ -362,6 +368,10 @@ class RaftDriver:
         return self._clock.monotonic() * 1000
 
     # ------------------------------------------------------------ inside
+
+    @property
+    def _is_running(self) -> bool:
+        return not self._over
 
     def _post(self, event: Event) -> None:
         if self._pump is not None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from blumfeld.cluster.raft.peers import InFlight
 
 OBSERVER_SESSION_MS = 300_000
+MAX_OBSERVERS = 1_000
 
 
 # ---------------------------------------------------------------- the leader's own log
@@ -181,9 +182,9 @@ def _answer(core: RaftCore, role: Leader, request: FetchRequest, token: Any) -> 
 
 def _note_fetch(core: RaftCore, role: Leader, request: FetchRequest) -> None:
     """Account for a fetch: the replica has, on disk if it votes, everything below its fetch offset."""
-    if request.replica.id < 0:
-        return
     voters = core.log.voters
+    if request.replica.id < 0 or not _has_room_for(core, role, request.replica):
+        return
     progress = role.progress_of(request.replica, voters)
     leader_end = core.log.end_offset
     if request.offset >= leader_end:
@@ -197,6 +198,14 @@ def _note_fetch(core: RaftCore, role: Leader, request: FetchRequest) -> None:
     note_alive(core, role, request.replica)
     if request.replica in voters:
         update_high_watermark(core, role)
+
+
+def _has_room_for(core: RaftCore, role: Leader, replica: ReplicaKey) -> bool:
+    """Whether its progress can be remembered: there may be a thousand observers, and then those that are gone go."""
+    if replica in core.log.voters or replica in role.observers or len(role.observers) < MAX_OBSERVERS:
+        return True
+    forget_observers(core, role)
+    return len(role.observers) < MAX_OBSERVERS
 
 
 def note_alive(core: RaftCore, role: Leader, replica: ReplicaKey) -> None:

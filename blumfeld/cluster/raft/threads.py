@@ -56,7 +56,16 @@ class Threads:
     def result_of(self, work: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         """Run `work`, for a caller that awaits it."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.run(work, *arguments, then=future.set_result, otherwise=future.set_exception)
+
+        def then(result: Any) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        def otherwise(error: BaseException) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self.run(work, *arguments, then=then, otherwise=otherwise)
         return future
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,23 @@ async def _snapshot(node: Machine) -> bool:
     assert node.driver.snapshot_due
     written = await node.driver.write_snapshot(node.recorder.end, 1, [b"x"])
     return written and not node.driver.snapshot_due
+
+
+async def test_a_stop_waits_for_a_snapshot_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.cluster.raft.drivers.DIRECTORY", f"{tmp_path}/__cluster_metadata-0")
+    machines = Machines(1, disk=lambda node_id: RealDisk())
+    node = await machines.start()
+    await node.commit(b"a")
+    writing = asyncio.ensure_future(node.driver.write_snapshot(node.recorder.end, 1, [b"A"] * 20_000))
+    await asyncio.sleep(0)
+    assert not await node.driver.write_snapshot(node.recorder.end, 1, [b"A"])  # one at a time
+    await node.stop()
+    assert await writing
+    await node.start()
+    assert node.recorder.snapshots
+    await node.stop()
 
 
 async def test_a_snapshot_is_due_by_size_or_by_time() -> None:

@@ -268,6 +268,17 @@ def test_a_consumer_like_fetch_is_nobodys_progress(quorum: Quorum) -> None:
     assert leader.as_a(Leader).observers == {}
 
 
+def test_a_thousand_observers_are_remembered_and_no_more(quorum: Quorum) -> None:
+    leader, *_ = quorum.of(3).with_leader(1)
+    for number in range(1_100):
+        leader.receive(fetch(ReplicaKey(1_000 + number), 1, 3, 1, max_wait_ms=0))
+    assert len(leader.as_a(Leader).observers) == 1_000
+    leader.as_a(Leader).check_quorum_deadline += 300_000
+    quorum.now += 300_000
+    leader.receive(fetch(ReplicaKey(7), 1, 3, 1, max_wait_ms=0))
+    assert list(leader.as_a(Leader).observers) == [ReplicaKey(7)]
+
+
 def test_the_high_watermark_never_falls(quorum: Quorum) -> None:
     leader, follower, other = quorum.of(3).with_leader(1)
     leader.append("a")
