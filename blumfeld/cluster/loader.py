@@ -7,6 +7,8 @@ Invariants
 - Publishers see whole batches only, and nothing of a metadata transaction before its end; an aborted one never was.
 - Each delta starts from the image published before it; offsets ascend without a gap.
 - A record that cannot be replayed is fatal: the node stops rather than go on with another truth than the cluster's.
+- So is a feature finalized at a level that this version does not support: the cluster has moved on, or the directory
+  comes from a newer one.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from blumfeld.cluster.image.delta import MetadataDelta, difference
+from blumfeld.cluster.image.features import UnsupportedFeature, refuse_unsupported
 from blumfeld.cluster.image.image import EMPTY_IMAGE, MetadataImage
 from blumfeld.protocol.messages.metadata_log import (
     AbortTransactionRecord,
     BeginTransactionRecord,
     EndTransactionRecord,
+    FeatureLevelRecord,
     decode_metadata_record,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from blumfeld.cluster.image.cluster import VersionRange
     from blumfeld.cluster.raft.listener import CommittedBatch, LeaderAndEpoch, Snapshot
     from blumfeld.protocol.schema import Record
 
@@ -45,12 +50,14 @@ class MetadataLoader:
 
     Args:
         on_fault: called with what happened when metadata cannot be replayed; the node stops.
+        supported: levels by feature that this version knows; None: any will do.
     """
 
-    def __init__(self, on_fault: Callable[[str], None]) -> None:
+    def __init__(self, on_fault: Callable[[str], None], supported: Mapping[str, VersionRange] | None = None) -> None:
         self.image: MetadataImage = EMPTY_IMAGE
         self._publishers: list[Publisher] = []
         self._on_fault = on_fault
+        self._supported = supported
         self._delta: MetadataDelta | None = None
         self._transaction: list[Record] | None = None
         self._failed = False
@@ -74,6 +81,9 @@ class MetadataLoader:
             for batch in batches:
                 for data in batch.records:
                     self._take(decode_metadata_record(data))
+        except UnsupportedFeature as error:
+            self._fail(str(error))
+            return
         except Exception as error:  # noqa: BLE001  whatever it is, this node's metadata would be wrong from here on
             self._fail(f"metadata batch at offset {batch.base_offset} cannot be replayed: {error}")
             return
@@ -87,7 +97,11 @@ class MetadataLoader:
         delta = MetadataDelta(EMPTY_IMAGE)
         try:
             for records in snapshot.batches():
-                delta.replay_all(decode_metadata_record(data) for data in records)
+                for data in records:
+                    self._replay_into(delta, decode_metadata_record(data))
+        except UnsupportedFeature as error:
+            self._fail(str(error))
+            return
         except Exception as error:  # noqa: BLE001  as above
             self._fail(f"metadata snapshot {snapshot.id} cannot be replayed: {error}")
             return
@@ -117,7 +131,12 @@ class MetadataLoader:
     def _replay(self, record: Record) -> None:
         if self._delta is None:
             self._delta = MetadataDelta(self.image)
-        self._delta.replay(record)
+        self._replay_into(self._delta, record)
+
+    def _replay_into(self, delta: MetadataDelta, record: Record) -> None:
+        if isinstance(record, FeatureLevelRecord) and self._supported is not None:
+            refuse_unsupported(record, self._supported)
+        delta.replay(record)
 
     def _publish(self, delta: MetadataDelta, offset: int, epoch: int) -> None:
         self._delta = None

@@ -96,7 +96,7 @@ class Node:
         self._logs = LogManager(config, env.disk, env.clock, env.entropy)
         self._undo.append(self._close_logs)
         self._logs.open(self.cluster_id, self.node_id)
-        self._loader = MetadataLoader(self._on_fault)
+        self._loader = MetadataLoader(self._on_fault, SUPPORTED_FEATURES)
         self._raft = make_raft(self._plan, self.node_id, config, env, self._logs, self._links, self._on_fault)
         self._snapshots = Snapshots(self._raft, self._loader)
         self._controller = self._compose_controller()
@@ -124,6 +124,9 @@ class Node:
         self._data_plane.replicas.remove_strays()
         self._lifecycle.ready()
         await self._lifecycle.unfenced()
+        # Not before: metadata without this broker makes librdkafka forget it, and not always find it again.
+        for listener in self._serving:
+            listener.serve()
         self._undo.append(self._leave)
         await self._loaded()
         self._turn_logs()
@@ -218,7 +221,9 @@ class Node:
     async def _listen_for_clients(self) -> None:
         await self._admission.look_up(self._config)
         for endpoint in parse_listeners(self._config).broker:
-            self._serving.append(await self._listen(endpoint, Dispatcher(self._broker, SERVED), self._admission))
+            listener = await self._listen(endpoint, Dispatcher(self._broker, SERVED), self._admission)
+            listener.hold()
+            self._serving.append(listener)
 
     async def _listen(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES
 from blumfeld.cluster.image.delta import MetadataDelta
 from blumfeld.cluster.image.image import MetadataImage
 from blumfeld.cluster.loader import MetadataLoader
@@ -115,3 +116,17 @@ def test_a_snapshot_replaces_what_was_there(stage: Stage) -> None:
     assert delta.topics is not None
     assert len(delta.topics.deleted) == 1
     assert len(delta.topics.changed) == 1
+
+
+@pytest.mark.parametrize(("name", "level"), [("metadata.version", 26), ("transaction.version", 2)])
+def test_a_level_that_we_do_not_know_stops_the_node_and_says_how_to_lower_it(
+    stage: Stage, name: str, level: int
+) -> None:
+    stage.loader = MetadataLoader(stage.faults.append, SUPPORTED_FEATURES)
+    stage.commit(FeatureLevelRecord(name="metadata.version", feature_level=25))
+    stage.commit(FeatureLevelRecord(name="transaction.version", feature_level=0))
+    assert stage.faults == []
+    stage.commit(FeatureLevelRecord(name=name, feature_level=level))
+    assert len(stage.faults) == 1
+    assert f"{name} at level {level}" in stage.faults[0]
+    assert "kafka-features.sh downgrade" in stage.faults[0]

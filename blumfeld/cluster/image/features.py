@@ -6,7 +6,7 @@ like any other; level 0 means that a feature is off, and off features are not ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from blumfeld.protocol.messages.metadata_log import FeatureLevelRecord, ZkMigrationStateRecord
@@ -19,6 +19,27 @@ MINIMUM_METADATA_VERSION: Final = 17
 """3.7-IV2: directories in registrations and partitions, which this project always writes."""
 LATEST_METADATA_VERSION: Final = 25
 """4.0-IV3: the level this project writes at, and the highest it claims."""
+
+
+class UnsupportedFeature(Exception):
+    """A feature is finalized at a level that this version does not know. The text says what to do."""
+
+
+def refuse_unsupported(record: FeatureLevelRecord, supported: Mapping[str, Container[object]]) -> None:
+    """Raise UnsupportedFeature unless that level may be finalized here; 0 is "off" and always may."""
+    name, level = record.name, record.feature_level
+    if level == 0 or level in supported.get(name, ()):
+        return
+    if name == METADATA_VERSION:
+        known = f"{MINIMUM_METADATA_VERSION} to {LATEST_METADATA_VERSION} (Apache Kafka 4.0)"
+        lower = "--release-version 4.0"
+    else:
+        known = "other levels" if name in supported else "no level"
+        lower = f"--feature {name}=0"
+    raise UnsupportedFeature(
+        f"this cluster has {name} at level {level}, and this version supports {known} of it. Lower it with the version"
+        f" that wrote it (kafka-features.sh downgrade {lower}), or start a version that knows it"
+    )
 
 
 class FeaturesImage(NamedTuple):
