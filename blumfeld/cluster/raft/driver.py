@@ -288,8 +288,8 @@ class RaftDriver:
         """Write a checkpoint of the state before `snapshot_id.offset`, then clean the log where that is due.
 
         `records` is consumed in a thread: it must not be changed by later deltas (an image is immutable).
-        Returns False where there is such a snapshot, or a newer one, or one is being written. Raises ValueError where the id is not the end of a
-        committed batch, and OSError.
+        Returns False where there is such a snapshot, or a newer one, or one is being written. Raises ValueError where
+        the id is not the end of a committed batch, and OSError.
         """
         core = self._core
         if core is None or self._over or self._writing_snapshot:
@@ -305,10 +305,7 @@ class RaftDriver:
         self._bytes_since_snapshot = 0
         self._last_snapshot_at = self._now()
         self._writing_snapshot = True
-        try:
-            await self._threads.result_of(self._storage.write_snapshot, snapshot_id, contents)
-        finally:
-            self._writing_snapshot = False
+        await self._threads.result_of(self._write_snapshot, snapshot_id, contents)
         if self._is_running:
             self._post(SnapshotTaken(snapshot_id))
             self._storage.roll_large_segment()
@@ -316,6 +313,12 @@ class RaftDriver:
             if start is not None:
                 self._post(Clean(start))
         return True
+
+    def _write_snapshot(self, snapshot_id: OffsetAndEpoch, contents: Contents) -> None:
+        try:
+            self._storage.write_snapshot(snapshot_id, contents)
+        finally:
+            self._writing_snapshot = False
 
     def _delivered(self, size: int) -> None:
         assert self._core is not None
