@@ -27,6 +27,10 @@ RECEIVE_BUFFER_BYTES = 64 << 10
 WRITE_BUFFER_HIGH_BYTES = 1 << 20
 IDLE_SWEEPS_PER_INTERVAL = 4
 DRAIN_POLL_S = 0.01
+BACKLOG = 1024
+"""Kafka's default of 50 is too little for one event loop, which accepts between other things: of a hundred clients that
+come at once, some would wait a second until their system tries again."""
+_BACKLOG_OPTION = "socket.listen.backlog.size"
 
 
 class Listener:
@@ -48,6 +52,8 @@ class Listener:
         """`on_closed` is told the id of every connection that ends. `admission`: what it shares with other listeners
         (default: limits of its own)."""
         self.name = name
+        self.is_holding = False
+        """Connections are taken and requests received, but none is started: the node is not ready to answer."""
         self.dispatcher = dispatcher
         self.complaints = Complaints(env.clock)
         self.max_frame_bytes = config.int("socket.request.max.bytes")
@@ -57,7 +63,8 @@ class Listener:
         self._on_closed = on_closed
         self._admission = admission if admission is not None else Admission(config)
         self.budget = self._admission.budget
-        self._backlog = config.int("socket.listen.backlog.size")
+        given = config.is_given(_BACKLOG_OPTION)
+        self._backlog = config.int(_BACKLOG_OPTION) if given else BACKLOG
         self._max_idle_s = config.int("connections.max.idle.ms") / 1000
         self._connections: set[Connection] = set()
         self._next_id = 0
@@ -78,6 +85,16 @@ class Listener:
     async def start(self, host: str, port: int) -> None:
         """Bind and accept. `port` 0 takes a free one. Raises OSError where the address can't be had."""
         self._socket = await self._env.network.listen(host, port, lambda: Connection(self), backlog=self._backlog)
+
+    def hold(self) -> None:
+        """Start no requests until `serve`."""
+        self.is_holding = True
+
+    def serve(self) -> None:
+        """Start what was held."""
+        self.is_holding = False
+        for connection in list(self._connections):
+            connection.serve()
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Accept no more, give waiting requests `grace_s` seconds, then close everything."""

@@ -148,3 +148,26 @@ async def test_stopping_waits_for_what_is_owed(scene: Scene) -> None:
     await stopping
     assert await correlation_ids(reader, 1) == [9]
     assert await is_closed(reader)
+
+
+async def test_a_listener_that_holds_takes_requests_and_answers_them_later(scene: Scene) -> None:
+    scene.listener.hold()
+    reader, writer = await scene.connect()
+    writer.write(list_groups(1) + list_groups(2))
+    await asyncio.sleep(0.05)
+    assert scene.started == []
+    scene.listener.serve()
+    assert await correlation_ids(reader, 2) == [1, 2]
+
+
+async def test_connections_that_break_leave_no_task_and_no_future_behind(scene: Scene) -> None:
+    before = len(asyncio.all_tasks())
+    for _ in range(50):
+        _, writer = await scene.connect()
+        writer.write(heartbeat(1) + produce(2) + list_groups(3) + b"\0\0\0")
+    await scene.until(lambda: len(scene.waiting) == 50)
+    for writer in scene.writers:
+        writer.transport.abort()
+    await scene.until(lambda: scene.listener.connections == 0)
+    assert all(future.cancelled() for future in scene.waiting)
+    assert len(asyncio.all_tasks()) == before

@@ -121,7 +121,7 @@ OPTIONS = (
         "socket.listen.backlog.size",
         Type.INT,
         50,
-        "How many connections the system may hold that are not accepted yet.",
+        "How many connections the system may hold that are not accepted yet; 1024 where nothing is said.",
         Between(1),
     ),
     Option(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FIRST_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
 NO_OFFSET = -1
+_FOREVER = (1 << 63) - 1
 SMALLEST_RECORD_BYTES = 40
 """An offset's record is longer, whatever group and topic are called."""
 
@@ -80,7 +81,8 @@ class Offsets:
             refusal = ErrorCode.UNKNOWN_SERVER_ERROR  # as for a batch that is too large, but before it is made
         if refusal is not ErrorCode.NONE:
             return Decision(answers=[Answer(ticket, refused_commit(request, refusal))])
-        expire_timestamp_ms = -1 if request.retention_time_ms == -1 else now_ms + request.retention_time_ms
+        retention_ms = request.retention_time_ms
+        expire_timestamp_ms = -1 if retention_ms == -1 else min(now_ms + retention_ms, _FOREVER)
         to_write: list[LogRecord] = []
         response = refused_commit(request, ErrorCode.NONE)
         for topic, answer in zip(request.topics, response.topics, strict=True):

@@ -76,6 +76,13 @@ def test_a_client_may_say_how_long() -> None:
     assert world.offsets() == {}
 
 
+def test_a_client_may_say_forever() -> None:
+    world = world_with_retention()
+    world.commit({T0: 1}, retention_ms=2**63 - 1, version=4)
+    world.advance(2 * RETENTION)
+    assert world.restarted().offsets() == {T0: 1}
+
+
 def test_what_an_open_transaction_has_committed_stays() -> None:
     world = world_with_retention()
     world.commit({T0: 1})
