@@ -158,6 +158,10 @@ class Connection(asyncio.BufferedProtocol):
         """Nothing came since, and we owe nothing; or the peer has not taken our replies since."""
         return self.last_activity < instant and (not self.is_waiting or not self._writable)
 
+    def serve(self) -> None:
+        """The listener holds requests no longer."""
+        self._advance()
+
     # --- frames ------------------------------------------------------------------------------------------------
 
     def _cut(self, received: memoryview) -> None:
@@ -241,7 +245,7 @@ class Connection(asyncio.BufferedProtocol):
     def _may_start(self) -> bool:
         waiting = self._replies
         if not waiting:
-            return True
+            return not self._listener.is_holding
         return (
             len(waiting) < self._listener.max_pipelined
             and waiting[-1].lets_others_start
