@@ -174,7 +174,7 @@ def _has_news(core: RaftCore, role: Leader, request: FetchRequest) -> bool:
 
 def _answer(core: RaftCore, role: Leader, request: FetchRequest, token: Any) -> None:
     if core.log.end_offset > request.offset:
-        max_bytes = min(request.max_bytes, core.options.fetch_max_bytes)
+        max_bytes = max(0, min(request.max_bytes, core.options.fetch_max_bytes))
         core.emit(ReplyWithRecords(token, _response(core, role), request.offset, max_bytes))
     else:
         core.reply(token, _response(core, role))

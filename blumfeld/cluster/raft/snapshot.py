@@ -71,7 +71,7 @@ def on_fetch_snapshot_request(core: RaftCore, request: FetchSnapshotRequest, tok
     response = FetchSnapshotResponse(
         ErrorCode.NONE, core.epoch, leader_id, endpoints, request.id, position=request.position
     )
-    max_bytes = min(request.max_bytes, core.options.fetch_max_bytes)
+    max_bytes = max(1, min(request.max_bytes, core.options.fetch_max_bytes))
     return core.emit(ReplyWithSnapshot(token, response, request.id, request.position, max_bytes))
 
 

@@ -43,13 +43,6 @@ class Voter(NamedTuple):
     def id(self) -> int:
         return self.key.id
 
-    def endpoint(self, listener: str) -> Endpoint | None:
-        """The endpoint of that listener; the first one where the name is not among them."""
-        for endpoint in self.endpoints:
-            if endpoint.name == listener:
-                return endpoint
-        return self.endpoints[0] if self.endpoints else None
-
 
 class VoterSet:
     """An immutable set of voters, by node id."""

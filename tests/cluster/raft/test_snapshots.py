@@ -89,6 +89,7 @@ def test_refusals_of_snapshot_fetches(quorum: Quorum) -> None:
     leader, follower, late, id_ = cleaned(quorum)
     request = FetchSnapshotRequest(1, late.key, id_, 0, 100)
     assert leader.receive(request).error == ErrorCode.NONE
+    assert len(leader.receive(request._replace(max_bytes=-5)).data) == 1
     assert leader.receive(request._replace(position=-1)).error == ErrorCode.POSITION_OUT_OF_RANGE
     assert leader.receive(request._replace(id=OffsetAndEpoch(4, 1))).error == ErrorCode.SNAPSHOT_NOT_FOUND
     assert leader.receive(request._replace(epoch=0)).error == ErrorCode.FENCED_LEADER_EPOCH

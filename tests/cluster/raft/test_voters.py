@@ -43,13 +43,6 @@ def test_a_set_is_replaced_not_changed() -> None:
     assert voters != more
 
 
-def test_an_endpoint_is_found_by_its_listener() -> None:
-    voter = Voter(key_of(1), (Endpoint("A", "a", 1), Endpoint("B", "b", 2)))
-    assert voter.endpoint("B") == Endpoint("B", "b", 2)
-    assert voter.endpoint("C") == Endpoint("A", "a", 1)
-    assert Voter(key_of(1), ()).endpoint("A") is None
-
-
 def test_an_election_is_won_by_a_majority_and_lost_when_none_is_left() -> None:
     ballots = Ballots(voters_of(1, 2, 3, 4, 5), {1})
     ballots.count(2, granted=False)
