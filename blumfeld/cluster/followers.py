@@ -5,7 +5,8 @@ Owns one `Follower` per remote replica: how far it has fetched, when it was last
 
 Invariants
 - A follower's log end offset is what it asked to fetch from, never what was sent to it: it has written all below.
-- A fetch with a broker epoch older than the metadata's changes nothing (KIP-903).
+- A fetch of an earlier incarnation changes nothing: neither of one older than the metadata's (KIP-903), nor of one
+  older than that which fetched last, for a late request may come after its successor's.
 - `last_caught_up` never goes back within a leader epoch.
 """
 
@@ -44,6 +45,11 @@ class Membership:
         """The broker epoch of a registered, unfenced broker."""
         broker = self.cluster.brokers.get(broker_id)
         return None if broker is None or broker.fenced else broker.epoch
+
+    def registered_epoch(self, broker_id: int) -> int:
+        """The newest incarnation of a broker that the metadata knows, fenced or not; −1 for none."""
+        broker = self.cluster.brokers.get(broker_id)
+        return NO_BROKER_EPOCH if broker is None else broker.epoch
 
     def may_join_isr(self, broker_id: int, broker_epoch: int | None) -> bool:
         """Unfenced, not shutting down, and the very incarnation that fetched."""

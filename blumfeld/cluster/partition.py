@@ -327,13 +327,14 @@ class Partition:
         error = self.check_epoch(current_leader_epoch, must_lead=True)
         if error is not ErrorCode.NONE:
             return error
-        if replica_id not in self.leadership.followers:
+        follower = self.leadership.followers.get(replica_id)
+        if follower is None:
             # It may have been added in metadata that is not applied here yet: it shall ask again.
             return ErrorCode.UNKNOWN_LEADER_EPOCH if current_leader_epoch >= 0 else ErrorCode.NOT_LEADER_OR_FOLLOWER
-        known_epoch = self.membership.alive_epoch(replica_id)
-        if broker_epoch != NO_BROKER_EPOCH and known_epoch is not None and known_epoch > broker_epoch:
-            return ErrorCode.NOT_LEADER_OR_FOLLOWER
-        return ErrorCode.NONE
+        is_stale = broker_epoch != NO_BROKER_EPOCH and broker_epoch < max(
+            self.membership.registered_epoch(replica_id), follower.broker_epoch or NO_BROKER_EPOCH
+        )
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER if is_stale else ErrorCode.NONE
 
     def _read(self, offset: int, max_bytes: int, upper: int | None, at_least_one: bool) -> Reading:
         """What the log has; its offsets are those before the read, so that an append meanwhile cannot be missed."""

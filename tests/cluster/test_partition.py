@@ -198,6 +198,21 @@ def test_an_earlier_incarnation_of_a_follower_is_not_heard(world: World) -> None
     assert world[1].proposals == []
 
 
+def test_a_late_fetch_of_an_earlier_incarnation_does_not_hide_its_successor(world: World) -> None:
+    world.create_topic([1, 2])
+    world.elect(1, [1])
+    old_epoch = world[2].membership.broker_epoch
+    late = world[2].ask(world[1])
+    assert late is not None
+    assert late.replica_state.replica_epoch == old_epoch
+    world.deaf.add(1)
+    world.register(2)
+    world[2].replication(1).failed()
+    world[2].fetch(world[1])
+    world[1].serve(late)
+    assert world[1].partition().followers[2].broker_epoch == world[2].membership.broker_epoch
+
+
 def test_a_replica_that_is_not_known_yet_shall_ask_again(world: World) -> None:
     world.create_topic([1, 2])
     world.deaf.add(1)
