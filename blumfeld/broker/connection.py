@@ -9,7 +9,8 @@ Invariants:
   produce requests still wait for replication. (Apache Kafka handles one request of a connection at a time.)
 - A frame over the limit closes the connection before its body is read; memory for a frame grows with the bytes that
   have arrived, never with the length that was claimed.
-- While replies are not taken by the peer, or requests wait for their turn, nothing more is read.
+- While replies are not taken by the peer, or more than a few requests wait for their turn, nothing more is read. (A few
+  may: only by reading do we notice that a peer has gone.)
 - A frame that needs a buffer of its own is read on only when the budget of requests has room for it, if there is one.
 
 Small frames are cut from a receive buffer that all connections of a listener share; a frame that did not arrive
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 SIZE_BYTES = 4
 SMALLEST_FRAME_BYTES = 8  # api key, api version, correlation id
 FIRST_ALLOCATION_BYTES = 1 << 20
+MAX_QUEUED_REQUESTS = 100
+MAX_QUEUED_BYTES = 64 << 10
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -155,8 +158,8 @@ class Connection(asyncio.BufferedProtocol):
         return getattr(self, "_peer", None)
 
     def is_idle_since(self, instant: float) -> bool:
-        """Nothing came since, and we owe nothing; or the peer has not taken our replies since."""
-        return self.last_activity < instant and (not self.is_waiting or not self._writable)
+        """Nothing came since, and we owe nothing; or we do not even read, and could not know whether it is gone."""
+        return self.last_activity < instant and not (self.is_waiting and self._reading)
 
     def serve(self) -> None:
         """The listener holds requests no longer."""
@@ -300,11 +303,15 @@ class Connection(asyncio.BufferedProtocol):
         )
         self.close()
 
+    def _may_queue_more(self) -> bool:
+        arrived = self._arrived
+        return len(arrived) < MAX_QUEUED_REQUESTS and sum(map(len, arrived)) < MAX_QUEUED_BYTES
+
     def _read_on(self) -> None:
         transport = self._transport
         if transport is None or self.closing:
             return
-        wanted = self._writable and not self._arrived and self._funded
+        wanted = self._writable and self._funded and (not self._arrived or self._may_queue_more())
         if wanted == self._reading:
             return
         self._reading = wanted

@@ -11,7 +11,8 @@ import pytest
 
 from blumfeld.broker.admission import Admission
 from blumfeld.broker.complaints import BURST, INTERVAL_S, Complaints
-from blumfeld.broker.connection import SMALLEST_FRAME_BYTES
+from blumfeld.broker.connection import MAX_QUEUED_BYTES, SMALLEST_FRAME_BYTES
+from blumfeld.broker.listener import RECEIVE_BUFFER_BYTES
 from blumfeld.config.values import ConfigError
 from blumfeld.env.clock import ManualClock
 from blumfeld.protocol.messages.list_groups import ListGroupsResponse
@@ -280,3 +281,43 @@ def test_so_many_complaints_of_a_kind_are_written_and_the_others_counted(caplog:
         "kind: 5 more like this in the last 10 s",
         "again",
     ]
+
+
+# --- requests that wait for their turn -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, MAX_QUEUED_BYTES + RECEIVE_BUFFER_BYTES), (1_000_000, 1_100_000)])
+async def test_only_so_much_is_read_while_a_request_waits(scenes: list[Scene], size: int, most: int) -> None:
+    scene = await opened(scenes)
+    reader, writer = await scene.connect()
+    writer.write(heartbeat(1))
+    await scene.until(lambda: scene.started == [1])
+    behind = [list_groups(n) if not size else produce(n, padding=size) for n in range(2, 20)] * (1 if size else 1000)
+    writer.write(b"".join(behind))
+    connection = next(iter(scene.listener._connections))
+    await scene.until(lambda: not connection._reading)
+    assert sum(map(len, connection._arrived)) <= most
+    scene.answer(0)
+    assert (await correlation_ids(reader, 1)) == [1]
+    if not size:
+        assert await correlation_ids(reader, len(behind)) == [*range(2, 20)] * 1000
+
+
+async def test_who_has_gone_while_its_request_waits_is_noticed(scenes: list[Scene]) -> None:
+    scene = await opened(scenes)
+    for _ in range(5):
+        _, writer = await scene.connect()
+        writer.write(heartbeat(1) + list_groups(2) + b"\0\0")
+    await scene.until(lambda: len(scene.waiting) == 5)
+    for writer in scene.writers:
+        writer.close()
+    await scene.until(lambda: scene.listener.connections == 0)
+    assert all(future.cancelled() for future in scene.waiting)
+
+
+async def test_who_can_not_be_noticed_to_have_gone_is_idle(scenes: list[Scene]) -> None:
+    scene = await opened(scenes, connections_max_idle_ms="100")
+    _, writer = await scene.connect()
+    writer.write(heartbeat(1) + b"".join(list_groups(n) for n in range(5000)))
+    await scene.until(lambda: scene.started == [1])
+    await scene.until(lambda: scene.listener.connections == 0)
