@@ -1,7 +1,12 @@
-"""Blumfeld as a peer: the same face as the other one."""
+"""Blumfeld as a peer: the same face as the other one.
+
+Its modules are compiled once, as they are where it was installed: where the environment forbids to keep bytecode, it
+is kept in a directory of the user's cache.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -9,6 +14,14 @@ from blumfeld.launch.plan import PLAN_FILE, Plan
 from blumfeld.launch.process import BrokerProcess
 
 STOP_TIMEOUT_S = 30.0
+FORBIDDEN = "PYTHONDONTWRITEBYTECODE"
+CACHE = "PYTHONPYCACHEPREFIX"
+
+
+def keep_bytecode() -> None:
+    """Let the interpreters that are started from here on keep compiled modules."""
+    if os.environ.pop(FORBIDDEN, None):
+        os.environ.setdefault(CACHE, str(Path.home() / ".cache" / "blumfeld-bench"))
 
 
 class BlumfeldPeer:
@@ -17,6 +30,7 @@ class BlumfeldPeer:
     name = "Blumfeld"
 
     def __init__(self, directory: Path, nodes: int = 1, *, in_memory: bool = False) -> None:
+        keep_bytecode()
         directory.mkdir(parents=True, exist_ok=True)
         self._plan = Plan.make(brokers=nodes, data=None if in_memory else str(directory / "data"), profile="dev")
         plan_file = directory / "data" / PLAN_FILE

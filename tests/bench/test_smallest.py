@@ -22,7 +22,7 @@ def test_one_broker(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     monkeypatch.setattr(broker, "PAUSE_S", 0.0)
     assert broker.main(["--alone", "--starts", "1", "--repeats", "1", "--scale", "0.001", "--warm-up", "0"]) == 0
     found = rows(capsys.readouterr().out)
-    assert len(found) == 19
+    assert len(found) == 20
     assert all(found.values())
 
 
