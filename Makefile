@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+FRAMES ?= 100000
 
-.PHONY: run test check bench sim-raft clean venv
+.PHONY: run test check bench fuzz sim-raft clean venv
 
 venv: $(VENV)/.installed
 
@@ -26,6 +27,9 @@ check: venv  ## ruff, mypy --strict, import contracts, sizes
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/style
+
+fuzz: venv  ## mutated frames against a broker process (make fuzz FRAMES=100000 ARGS="--seed 1")
+	$(BIN)/python -m tests.sim.fuzz --frames $(FRAMES) $(ARGS)
 
 bench: venv  ## benchmarks beside Apache Kafka (needs Java and Maven for the peer)
 	$(BIN)/python -m bench $(ARGS)
