@@ -186,9 +186,9 @@ class Round:
     def _note_keys(self) -> None:
         """Put the keys of the dirty part into the map, as far as they fit.
 
-        Flushed first: what supersedes a record must not be lost after that record is gone.
+        Flushed first: what supersedes a record, or says that it was aborted, must not be lost after the record is gone.
         """
-        self.log.flush(self._due.upper)
+        self.log.flush()
         transactions = CleanedTransactions(self._dirty_aborted)
         first_dirty = self._due.first_dirty
         ends = [segment.base_offset for segment in self._segments[1:]] + [self._due.upper]

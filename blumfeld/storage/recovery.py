@@ -438,7 +438,7 @@ def _replay_to(log: Log, end: int) -> None:
             for _, header, data in segment.batches(position):
                 if header[0] >= end:
                     break
-                if header[0] >= states.end_offset and header[9] >= 0:
+                if header[0] + header[6] >= states.end_offset and header[9] >= 0:
                     replay(states, RecordBatch(data))
         except BadBatch as error:
             raise CorruptLog(f"{segment.data.path} is damaged {error}") from error

@@ -1,10 +1,12 @@
 """The invariants of the simulated log.
 
-Cheap ones after every step; the whole contents after whatever changes files. Each raises `Violation`, which says what is
-wrong; the world adds the seed.
+Cheap ones after every step; the whole contents after whatever changes files. Each raises `Violation`, which says what
+is wrong; the world adds the seed.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from blumfeld.protocol.batch import RecordBatch, iterate_batches
 from blumfeld.storage.log import Log
@@ -121,7 +123,7 @@ def indexes(segment: Segment) -> None:
 def epochs(log: Log, model: Model) -> None:
     """The leader epochs are those of the batches."""
     entries = log.epochs.entries
-    for (epoch, start), (later, later_start) in zip(entries, entries[1:], strict=False):
+    for (epoch, start), (later, later_start) in pairwise(entries):
         require(epoch < later and start < later_start, f"leader epochs {entries} are out of order")
     for epoch, start in model.line.epochs:
         if start >= model.trimmed:

@@ -1,7 +1,7 @@
 """What a log must hold: the batches of its history, which of them are flushed, and what may be missing.
 
-Owns the truth of one simulated partition, as plain lists. A *line* is the log as it was between two truncations: after a
-crash the log may end anywhere on one of the lines since it was last settled, but never below what was flushed.
+Owns the truth of one simulated partition, as plain lists. A *line* is the log as it was between two truncations: after
+a crash the log may end anywhere on one of the lines since it was last settled, but never below what was flushed.
 """
 
 from __future__ import annotations

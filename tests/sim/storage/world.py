@@ -1,7 +1,7 @@
 """One simulated universe: a log on a disk that forgets, what happens to it, and what must hold.
 
-Owns the choice of actions by the seed. `World(seed).run()` takes every step, checks the invariants after each, and counts
-what happened; a failure names the seed and the command that replays it.
+Owns the choice of actions by the seed. `World(seed).run()` takes every step, checks the invariants after each, and
+counts what happened; a failure names the seed and the command that replays it.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ class World:
 
     def _restart(self, end: Callable[[], None]) -> None:
         """The process ends by `end`, and the log is opened again, however often the power goes meanwhile."""
-        self.round = None
+        if self.round is not None:
+            self.log.deleted = True  # to the dead process nothing matters any more
+            self._end_round()
         self.cold.clear()
         crashed = end == self.disk.crash
         lossless = not crashed and self.log.home.error is None
