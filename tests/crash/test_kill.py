@@ -35,6 +35,7 @@ class NumberedProducer(threading.Thread):
             {
                 "bootstrap.servers": servers,
                 "linger.ms": 1,
+                "log_level": 0,
                 "reconnect.backoff.ms": 20,
                 "reconnect.backoff.max.ms": 100,
                 "retry.backoff.ms": 20,
@@ -80,6 +81,7 @@ class CommittingMember(threading.Thread):
             {
                 "bootstrap.servers": servers,
                 "group.id": group,
+                "log_level": 0,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "reconnect.backoff.ms": 20,
