@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from typing import TYPE_CHECKING
 
 import click
@@ -45,6 +43,9 @@ def command(
     stop_with_stdin: bool,
 ) -> None:
     """Start a broker on 127.0.0.1:9092, or a cluster of them, and serve until Ctrl-C."""
+    from blumfeld.launch import collector
+
+    collector.rest()
     from blumfeld.config.values import ConfigError
     from blumfeld.launch.errors import explain_os_error
     from blumfeld.launch.main import is_configured
@@ -115,10 +116,15 @@ def _run_one(
 
 
 def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool) -> None:
+    import shutil
+    import tempfile
+
+    from blumfeld.launch import collector
     from blumfeld.launch.plan import PLAN_FILE
     from blumfeld.launch.process import StartFailed
     from blumfeld.launch.supervisor import Supervisor
 
+    collector.resume()
     scratch = tempfile.mkdtemp(prefix="blumfeld-")
     try:
         if data is None:

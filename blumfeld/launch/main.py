@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from blumfeld.config.listeners import parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
+from blumfeld.launch import collector
 from blumfeld.launch.errors import StartError, explain, explain_os_error, start_failures
 from blumfeld.launch.log_limit import LogLimit
 from blumfeld.launch.open_files import bound_open_files, raise_open_files
@@ -117,6 +118,7 @@ async def _serve(
     if ready_file is not None:
         ready.write(ready_file)
     _greet(ready, node_id, config, time.monotonic() - started)
+    collector.resume()
     await stopping.wait()
     is_clean = await _stop(node)
     if faults:
