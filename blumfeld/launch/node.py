@@ -125,8 +125,8 @@ class Node:
         self._lifecycle.ready()
         await self._lifecycle.unfenced()
         # Not before: metadata without this broker makes librdkafka forget it, and not always find it again.
-        for listener in self._serving:
-            listener.serve()
+        for serving in self._serving:
+            serving.serve()
         self._undo.append(self._leave)
         await self._loaded()
         self._turn_logs()

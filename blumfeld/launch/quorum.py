@@ -118,6 +118,8 @@ def _options(config: Config) -> RaftOptions:
         election_backoff_max_ms=config.int("controller.quorum.election.backoff.max.ms"),
         request_timeout_ms=config.int("controller.quorum.request.timeout.ms"),
         retry_backoff_ms=config.int("controller.quorum.retry.backoff.ms"),
+        segment_bytes=config.int("metadata.log.segment.bytes"),
+        segment_ms=config.int("metadata.log.segment.ms"),
         snapshot_bytes=config.int("metadata.log.max.record.bytes.between.snapshots"),
         snapshot_interval_ms=config.int("metadata.log.max.snapshot.interval.ms"),
         retention_bytes=config.int("metadata.max.retention.bytes"),
