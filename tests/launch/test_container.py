@@ -1,0 +1,146 @@
+"""Dockerfile and docker-compose.yml, as far as a machine without a Docker engine can tell.
+
+Every name and port in them is known to the options table, and the entry point runs with exactly that environment as
+three local processes: only addresses are replaced, since containers have their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from blumfeld.config.listeners import parse_listeners, parse_voters
+from blumfeld.config.options import BROKER_OPTIONS
+from blumfeld.config.sources import environment_properties, load
+from blumfeld.launch.ports import free_port
+from blumfeld.launch.ready import Ready
+from blumfeld.testing import Kafka
+
+ROOT = Path(__file__).parents[2]
+NOT_KAFKA = {"CLUSTER_ID", "PYTHONUNBUFFERED"}
+READY_S = 60.0
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """(instruction, arguments) of every line, continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines()]
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line and not line.startswith("#")]
+
+
+def image_environment() -> dict[str, str]:
+    (arguments,) = [arguments for instruction, arguments in dockerfile() if instruction == "ENV"]
+    return dict(part.split("=", 1) for part in arguments.split())
+
+
+@pytest.fixture(scope="module")
+def services() -> Mapping[str, Any]:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    found: Mapping[str, Any] = compose["services"]
+    assert set(compose["volumes"]) == {volume.split(":")[0] for s in found.values() for volume in s["volumes"]}
+    return found
+
+
+def environments(services: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    return {
+        name: {**image_environment(), **{k: str(v) for k, v in service["environment"].items()}}
+        for name, service in services.items()
+    }
+
+
+def test_the_image_is_slim_not_root_and_starts_the_broker() -> None:
+    instructions = dict(dockerfile())  # the last of each
+    assert all(arguments.split()[0].endswith("-slim") for name, arguments in dockerfile() if name == "FROM")
+    assert instructions["USER"] not in ("root", "0")
+    assert instructions["ENTRYPOINT"] == '["blumfeld", "up"]'
+    assert "topics" in instructions["HEALTHCHECK"]
+    for source in [a.split()[:-1] for i, a in dockerfile() if i == "COPY" and not a.startswith("--from")]:
+        assert all((ROOT / path).exists() for path in source)
+
+
+def test_every_variable_is_a_property_and_every_port_is_listened_on(services: Mapping[str, Any]) -> None:
+    for name, environment in environments(services).items():
+        properties = environment_properties({k: v for k, v in environment.items() if k not in NOT_KAFKA})
+        assert not [p for p in properties if p not in BROKER_OPTIONS]
+        config = load(profile="durable", brokers=3, environment=environment)
+        assert not config.warnings
+        listeners = parse_listeners(config)
+        assert {e.name: e.port for e in (*listeners.broker, *listeners.controller)} == {
+            "PLAINTEXT": 9092,
+            "HOST": 9094,
+            "CONTROLLER": 9093,
+        }
+        (published,) = services[name]["ports"]
+        outside, inside = published.split(":")
+        assert inside == "9094"
+        assert listeners.advertised["HOST"].port == int(outside)
+        assert listeners.advertised["PLAINTEXT"].host == services[name]["hostname"] == name
+        assert (config.node_id, name, 9093) in parse_voters(config)
+        assert services[name]["volumes"][0].endswith(f":{config.log_dirs[0]}")
+
+
+@pytest.fixture
+def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[str]:
+    """The services' entry points as local processes; the HOST addresses of all."""
+    given = environments(services)
+    taken: set[int] = set()
+    ports: dict[tuple[str, str], int] = {}
+    for name in given:
+        for port in ("9092", "9093", "9094"):
+            ports[name, port] = free_port("127.0.0.1", taken)
+            taken.add(ports[name, port])
+    children = []
+    ready = {name: str(tmp_path / f"{name}.ready") for name in given}
+    for name, environment in given.items():
+        mine = {k: _localized(v, name, ports) for k, v in environment.items()}
+        mine["KAFKA_LOG_DIRS"] = str(tmp_path / name)
+        log = open(tmp_path / f"{name}.log", "wb")  # noqa: SIM115  the child has it
+        with log:
+            children.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "blumfeld", "up", "--ready-file", ready[name], "--stop-with-stdin"],
+                    env={**{k: v for k, v in os.environ.items() if not k.startswith("KAFKA_")}, **mine},
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+    deadline = time.monotonic() + READY_S
+    while not all(Ready.read(path) for path in ready.values()):
+        logs = "\n".join((tmp_path / f"{name}.log").read_text()[-1500:] for name in given)
+        assert time.monotonic() < deadline, logs
+        assert all(child.poll() is None for child in children), logs
+        time.sleep(0.05)
+    yield ",".join(f"127.0.0.1:{ports[name, '9094']}" for name in given)
+    for child in children:
+        child.terminate()
+    for child in children:
+        assert child.wait(20) == 0
+        assert child.stdin is not None
+        child.stdin.close()
+
+
+def _localized(value: str, own: str, ports: Mapping[tuple[str, str], int]) -> str:
+    """Addresses of containers as addresses of this machine; everything else stays."""
+    value = re.sub(r"(broker-\d):(\d+)", lambda m: f"127.0.0.1:{ports[m[1], m[2]]}", value)
+    value = re.sub(r"//(?:0\.0\.0\.0)?:(\d+)", lambda m: f"//127.0.0.1:{ports[own, m[1]]}", value)
+    return re.sub(r"localhost:\d+", f"127.0.0.1:{ports[own, '9094']}", value)
+
+
+def test_three_processes_with_that_environment_are_a_cluster(local: str) -> None:
+    with Kafka(local) as kafka:
+        topic = kafka.topic(partitions=3)
+        assert kafka.isr(topic) == [1, 2, 3]
+        assert set(kafka.leaders(topic).values()) == {1, 2, 3}
+        for partition in range(3):
+            kafka.produce(topic, b"x", partition=partition)
+        assert len(kafka.consume(topic)) == 3
