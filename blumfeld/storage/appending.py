@@ -329,6 +329,10 @@ def roll(log: Log, base_offset: int) -> Segment:
         assert previous.size == 0, f"{previous} already begins at {base_offset}"
         return previous
     previous.seal()
+    if log.cut:  # what was cut off must not come back below a segment that takes the place of its rest
+        with previous.data.pinned() as file:
+            file.sync()
+        log.cut = False
     if log.names_changed:  # a flush is overdue: a later segment must not survive a crash that takes an earlier one
         log.home.disk.sync_directory(log.directory)
     segment = Segment(log.home, log.directory, base_offset, log.config)

@@ -46,6 +46,7 @@ def flush(log: Log, up_to: int | None = None) -> int:
             if generation == log.generation:
                 log.recovery_point = max(log.recovery_point, end)
                 log.sealed_to = max(log.sealed_to, sealed_to)
+                log.cut = log.cut and end <= log.active.base_offset
             return log.recovery_point
 
 

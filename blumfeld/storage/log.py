@@ -55,6 +55,7 @@ class Log:
         "_latest_epoch",
         "_plain",
         "config",
+        "cut",
         "deleted",
         "directory",
         "epochs",
@@ -106,6 +107,8 @@ class Log:
         self.generation = 0
         """Counts truncations: what a thread began before one is void."""
         self.unflushed = False
+        self.cut = False
+        """Whether the active segment was cut and not synced since: what was cut off may come back."""
         self.unsealed = False
         """Whether the active segment may have what a clean close has to write."""
         self.names_changed = False

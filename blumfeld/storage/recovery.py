@@ -345,6 +345,7 @@ def _cut_at_damage(log: Log, index: int, damage: BadBatch, end_offset: int, reco
     del log.segments[kept:]
     if kept > index:
         segment.data.use().truncate(damage.position)
+        log.cut = True
         segment.size = damage.position
         if not segment.size:
             segment.start_over()

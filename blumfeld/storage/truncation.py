@@ -42,6 +42,7 @@ def truncate_to(log: Log, offset: int) -> bool:
                 drop_segment(log, len(log.segments) - 1)
                 log.home.disk.sync_directory(log.directory)  # the next cut must not survive a crash without this one
             log.log_end_offset = log.segments[-1].truncate_to(offset)
+            log.cut = True
             _settle(log)
     except (OSError, BadBatch) as error:
         failure = error if isinstance(error, OSError) else OSError(str(error))
