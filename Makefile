@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 FRAMES ?= 100000
 
-.PHONY: run test check bench fuzz sim-raft clean venv
+.PHONY: run test check bench bench-cluster chaos fuzz sim-raft clean venv
 
 venv: $(VENV)/.installed
 
@@ -38,6 +38,14 @@ SEEDS ?= 1000
 
 sim-raft: venv  ## the raft core under simulated faults (make sim-raft SEEDS=10000)
 	$(BIN)/python -m tests.sim.raft --seeds $(SEEDS) $(ARGS)
+
+SECONDS ?= 180
+
+chaos: venv  ## three brokers killed, paused, cut off under load (make chaos SECONDS=180 ARGS="--seed 7")
+	$(BIN)/python -m tests.crash.chaos --seconds $(SECONDS) $(ARGS)
+
+bench-cluster: venv  ## three nodes beside Apache Kafka's three: start, throughput, latency, failover
+	$(BIN)/python -m bench.cluster $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
