@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from blumfeld.config.topics import topic_config
 from blumfeld.protocol.primitives import uuid_to_text
 from blumfeld.storage import retention
 from blumfeld.storage.checkpoint import TopicPartition
@@ -28,7 +27,7 @@ from blumfeld.storage.errors import StorageError
 from blumfeld.storage.flushing import GroupCommit
 from blumfeld.storage.loading import METADATA_TOPIC, deleted_name, load_directory
 from blumfeld.storage.log import Log
-from blumfeld.storage.log_config import LogConfig
+from blumfeld.storage.log_configs import LogConfigs
 from blumfeld.storage.memory_bound import MemoryBound
 from blumfeld.storage.schedule import Schedule
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from blumfeld.env.clock import Clock
     from blumfeld.env.disk import Disk
     from blumfeld.env.entropy import Entropy
+    from blumfeld.storage.log_config import LogConfig
     from blumfeld.storage.log_directory import LogDirectory
 
 _logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class LogManager:
         self._commit = GroupCommit(self._executor)
         self._memory = _memory_bound(config, disk)
         self._logs: dict[TopicPartition, Log] = {}
-        self._defaults = LogConfig.from_topic(self._values(None))
+        self._log_configs = LogConfigs(config)
         self._retention_queue: list[Log] = []
         self._removals: list[Log] = []
         """Logs with segments below their start."""
@@ -120,7 +120,7 @@ class LogManager:
         self.clean_shutdown_broker_epoch = -1 if epoch is None else epoch
         for directory in self._online():
             threads = self._config.int("num.recovery.threads.per.data.dir")
-            for log in load_directory(directory, self._defaults, threads):
+            for log in load_directory(directory, self._log_configs.default, threads):
                 self._adopt(log)
 
     def _directory(self, path: str, count: int) -> DataDirectory:
@@ -157,13 +157,6 @@ class LogManager:
             )
         self._logs[key] = log
 
-    def _values(self, overrides: Mapping[str, str] | None) -> dict[str, object]:
-        return {
-            **topic_config(self._config, overrides),
-            "producer.id.expiration.ms": self._config["producer.id.expiration.ms"],
-            "blumfeld.max.decompressed.bytes": self._config["blumfeld.max.decompressed.bytes"],
-        }
-
     # Finding, making, deleting.
     def get(self, topic: str, partition: int) -> Log | None:
         """The log of a partition, None where there is none (or its directory is offline)."""
@@ -189,7 +182,7 @@ class LogManager:
         topic id; and OSError.
         """
         key = (topic, partition)
-        config = LogConfig.from_topic(self._values(overrides))
+        config = self._log_configs.of(overrides)
         log = self._logs.get(key)
         if log is None:
             for directory in self.directories:
@@ -249,7 +242,7 @@ class LogManager:
                 self._throw_away(log.home, key, log.config.file_delete_delay_ms)
         for directory in self._online():
             if directory.damaged.pop(key, None) is not None:
-                self._throw_away(directory, key, self._defaults.file_delete_delay_ms)
+                self._throw_away(directory, key, self._log_configs.default.file_delete_delay_ms)
 
     def _throw_away(self, home: LogDirectory, key: TopicPartition, delay_ms: int) -> None:
         if home.error is not None:
@@ -265,7 +258,7 @@ class LogManager:
 
     def update_topic_config(self, topic: str, overrides: Mapping[str, str]) -> None:
         """Give all logs of a topic its (complete) overrides."""
-        config = LogConfig.from_topic(self._values(overrides))
+        config = self._log_configs.of(overrides)
         for log in self._logs.values():
             if log.topic == topic:
                 log.update_config(config)
@@ -273,9 +266,9 @@ class LogManager:
     def update_config(self, config: Config, overrides: Callable[[str], Mapping[str, str]]) -> None:
         """The broker's own configuration has changed; `overrides(topic)` gives each topic's."""
         self._config = config
-        self._defaults = LogConfig.from_topic(self._values(None))
-        for topic in {log.topic for log in self._logs.values()}:
-            self.update_topic_config(topic, overrides(topic))
+        self._log_configs = LogConfigs(config)
+        for log in self._logs.values():
+            log.update_config(self._log_configs.of(overrides(log.topic)))
 
     # Directories.
     def _online(self) -> list[DataDirectory]:

@@ -14,7 +14,8 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from blumfeld.cluster.controller.assignments import (
@@ -54,10 +55,9 @@ def create_topics(turn: Turn, request: CreateTopicsRequest) -> Decision[CreateTo
     creator = _TopicCreator(turn)
     results: list[CreateTopicsResponse.Topic] = []
     records: list[Record] = []
-    names = [topic.name for topic in request.topics]
-    counts = {name: names.count(name) for name in names} if len(set(names)) < len(names) else {}
+    counts = Counter(topic.name for topic in request.topics)
     for topic in request.topics:
-        if counts.get(topic.name, 1) > 1 or topic.name == CLUSTER_METADATA_TOPIC:
+        if counts[topic.name] > 1 or topic.name == CLUSTER_METADATA_TOPIC:
             continue
         made = creator.create(topic)
         if isinstance(made, ApiError):
@@ -67,7 +67,7 @@ def create_topics(turn: Turn, request: CreateTopicsRequest) -> Decision[CreateTo
             records.extend(made.records)
     duplicate = ApiError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
     results.extend(_refused(name, duplicate) for name, count in counts.items() if count > 1)
-    if CLUSTER_METADATA_TOPIC in names and counts.get(CLUSTER_METADATA_TOPIC, 1) == 1:
+    if counts[CLUSTER_METADATA_TOPIC] == 1:
         prohibited = f"Creation of internal topic {CLUSTER_METADATA_TOPIC} is prohibited."
         results.append(_refused(CLUSTER_METADATA_TOPIC, ApiError(ErrorCode.INVALID_REQUEST, prohibited)))
     if request.validate_only:
@@ -100,6 +100,7 @@ class _TopicCreator:
         self._cluster = turn.image.cluster
         self._collisions = CollisionIndex(turn.image.topics)
         self._directory_of = default_directory(self._cluster)
+        self._descriptions: dict[tuple[tuple[str, str], ...], list[CreateTopicsResponse.Topic.Config]] = {}
 
     def create(self, topic: CreateTopicsRequest.Topic) -> NewTopic | ApiError:
         refusal = self._why_not_this_name(topic.name)
@@ -126,7 +127,16 @@ class _TopicCreator:
             error_message=None,
             num_partitions=len(partitions),
             replication_factor=len(partitions[0].replicas),
-            configs=[
+            configs=self._described(configs),
+        )
+        return NewTopic(result, records)
+
+    def _described(self, configs: Mapping[str, str]) -> list[CreateTopicsResponse.Topic.Config]:
+        """All configs of the new topic, as they are answered; those of equal topics are one list."""
+        key = tuple(sorted(configs.items()))
+        found = self._descriptions.get(key)
+        if found is None:
+            found = self._descriptions[key] = [
                 CreateTopicsResponse.Topic.Config(
                     name=entry.name,
                     value=entry.value,
@@ -135,9 +145,8 @@ class _TopicCreator:
                     is_sensitive=entry.sensitive,
                 )
                 for entry in self._turn.settings.configs.describe_new_topic(self._turn.image, configs)
-            ],
-        )
-        return NewTopic(result, records)
+            ]
+        return found
 
     def _why_not_this_name(self, name: str) -> ApiError | None:
         invalid = invalid_topic_name(name)
