@@ -41,11 +41,14 @@ class Written(NamedTuple):
 class History:
     """A log and its model."""
 
-    def __init__(self, *, disk: Disk | None = None, **config: Any) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self, *, disk: Disk | None = None, directory: str = DIRECTORY, clock: ManualClock | None = None, **config: Any
+    ) -> None:
+        self.clock = clock if clock is not None else ManualClock()
+        self.directory = directory
         self.disk = disk if disk is not None else MemoryDisk(clock=self.clock)
         self.config = LogConfig(**{"cleanup_policy": ("compact",), "segment_bytes": 2_000, **config})
-        self.log = Log.open(DIRECTORY, self.config, self.disk, self.clock)
+        self.log = Log.open(directory, self.config, self.disk, self.clock)
         self.written: list[Written] = []
         self.open_transactions: dict[int, list[int]] = {}
         self.aborted: set[int] = set()
@@ -135,7 +138,7 @@ class History:
         else:
             self.log.abandon()
         self.log = Log.open(
-            DIRECTORY, self.config, self.disk, self.clock, clean=clean, log_start_offset=start, high_watermark=end
+            self.directory, self.config, self.disk, self.clock, clean=clean, log_start_offset=start, high_watermark=end
         )
         assert self.log.log_end_offset == end
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,46 +13,21 @@ from blumfeld.env.clock import SystemClock
 from blumfeld.env.disk import RealDisk
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.records import Record, build_batch
+from blumfeld.storage.compaction import Limits, Round, assess
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.segment import Segment
-from tests.interop.java import class_path, require_java
 from tests.storage.builders import batch, marker
+from tests.storage.kafka_logs import KafkaLogs, dump, files_of
 
 pytestmark = pytest.mark.java
 
-PROGRAM = Path(__file__).parent / "java" / "Logs.java"
-QUICK = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-Dfile.encoding=UTF-8"]
 CONFIG = LogConfig(segment_bytes=5000, index_interval_bytes=500, segment_index_bytes=1000)
 
 
-class Kafka:
-    """Apache Kafka's log in one Java process."""
-
-    def __init__(self) -> None:
-        command = ["java", *QUICK, "-cp", class_path(require_java()), str(PROGRAM)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
-    def ask(self, *words: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(*words, file=self._process.stdin, flush=True)
-        while line := self._process.stdout.readline():
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                assert "error" not in answer, answer
-                return answer
-        raise AssertionError("Java has gone")
-
-    def close(self) -> None:
-        self._process.communicate(timeout=30)
-
-
 @pytest.fixture(scope="module")
-def kafka() -> Iterator[Kafka]:
-    process = Kafka()
+def kafka() -> Iterator[KafkaLogs]:
+    process = KafkaLogs()
     yield process
     process.close()
 
@@ -132,7 +105,7 @@ def assert_same(theirs: dict[str, Any], log: Log) -> None:
 
 @pytest.mark.parametrize("stop", ["clean", "killed"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_kafka_reads_ours(kafka: Kafka, tmp_path: Path, seed: int, stop: str) -> None:
+def test_kafka_reads_ours(kafka: KafkaLogs, tmp_path: Path, seed: int, stop: str) -> None:
     directory = tmp_path / "t-0"
     log = open_log(directory, clean=True)
     fill(log, seed)
@@ -151,7 +124,9 @@ def test_kafka_reads_ours(kafka: Kafka, tmp_path: Path, seed: int, stop: str) ->
 
 @pytest.mark.parametrize("stop", ["clean", "killed"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_we_read_kafkas(kafka: Kafka, tmp_path: Path, seed: int, stop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_we_read_kafkas(
+    kafka: KafkaLogs, tmp_path: Path, seed: int, stop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = tmp_path / "t-0"
     theirs = kafka.ask("make", directory, seed, str(stop == "clean").lower())
     if stop == "clean":
@@ -164,7 +139,7 @@ def test_we_read_kafkas(kafka: Kafka, tmp_path: Path, seed: int, stop: str, monk
     assert kafka.ask("open", directory, "true", 0)["end"] == theirs["end"] + 1
 
 
-def test_we_go_on_where_kafka_was_and_kafka_where_we_were(kafka: Kafka, tmp_path: Path) -> None:
+def test_we_go_on_where_kafka_was_and_kafka_where_we_were(kafka: KafkaLogs, tmp_path: Path) -> None:
     directory = tmp_path / "t-0"
     kafka.ask("make", directory, 4, "true")
     for number in range(3):
@@ -176,31 +151,35 @@ def test_we_go_on_where_kafka_was_and_kafka_where_we_were(kafka: Kafka, tmp_path
         assert kafka.ask("open", directory, "true", 0)["end"] == end
 
 
-def dump(*files: Path) -> str:
-    """What DumpLogSegments says of files; fails where it complains."""
-    names = ",".join(str(file) for file in files)
-    command = ["java", *QUICK, "-cp", class_path(require_java()), "org.apache.kafka.tools.DumpLogSegments"]
-    done = subprocess.run(
-        [*command, "--deep-iteration", "--files", names], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for complaint in ("Found", "mismatch", "Mismatch", "Non-consecutive", "isvalid: false", "corrupt", "Exception"):
-        assert complaint not in done.stdout, done.stdout[done.stdout.index(complaint) :][:1000]
-    return done.stdout
+def compact(log: Log) -> None:
+    """One round over all of it."""
+    now_ms = SystemClock().time_ms()
+    due = assess(log, 0, now_ms)
+    assert due is not None
+    for step in Round(due, now_ms, Limits(1 << 20, 4_096)).steps():
+        step()
 
 
-@pytest.mark.parametrize("stop", ["clean", "killed and recovered"])
-def test_dump_log_segments_has_nothing_to_complain_of(tmp_path: Path, stop: str) -> None:
+@pytest.mark.parametrize("fate", ["closed", "killed and recovered", "compacted", "compacted, killed and recovered"])
+def test_dump_log_segments_has_nothing_to_complain_of(tmp_path: Path, fate: str) -> None:
     directory = tmp_path / "t-0"
     log = open_log(directory, clean=True)
     fill(log, 9)
-    if stop != "clean":
+    aborted = log.aborted_transactions(0, log.log_end_offset)
+    if "compacted" in fate:
+        compact(log)
+    if "killed" in fate:
         log.abandon()
         log = open_log(directory, clean=False)
     end = log.log_end_offset
     log.close()
-    suffixes = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
-    output = dump(*sorted(path for path in directory.iterdir() if path.suffix in suffixes))
+    output = dump(*files_of(directory), has_gaps="compacted" in fate)
     assert f"lastOffset: {end - 1} " in output
-    assert output.count("Dumping") > 10
+    assert output.count("Dumping") > (4 if "compacted" in fate else 10)
     assert "coordinatorEpoch: 3" in output
+    if fate == "closed":
+        for transaction in aborted:
+            assert f"producerId: {transaction.producer_id} firstOffset: {transaction.first_offset} " in output
+    indexes = [path for path in files_of(directory) if path.suffix in (".index", ".timeindex")]
+    checked = dump(*indexes, options=("--index-sanity-check",))
+    assert checked.count("passed sanity check") + checked.count(" is empty.") == len(indexes)

@@ -5,8 +5,10 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
@@ -23,12 +25,16 @@ import org.apache.kafka.server.storage.log.FetchIsolation;
 import org.apache.kafka.server.util.KafkaScheduler;
 import org.apache.kafka.storage.internals.log.AbortedTxn;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
+import org.apache.kafka.storage.internals.log.Cleaner;
 import org.apache.kafka.storage.internals.log.EpochEntry;
 import org.apache.kafka.storage.internals.log.LogConfig;
 import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
+import org.apache.kafka.storage.internals.log.LogToClean;
 import org.apache.kafka.storage.internals.log.ProducerStateManagerConfig;
+import org.apache.kafka.storage.internals.log.SkimpyOffsetMap;
 import org.apache.kafka.storage.internals.log.UnifiedLog;
 import org.apache.kafka.storage.internals.log.VerificationGuard;
+import org.apache.kafka.storage.internals.utils.Throttler;
 import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
 
 /**
@@ -36,6 +42,8 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
  *
  *   open DIRECTORY CLEAN RECOVERY_POINT   what is in it
  *   make DIRECTORY SEED CLEAN             a log of all kinds of batches; closed, or left as a kill leaves it
+ *   clean DIRECTORY FROM UPTO NOW RETENTION   a round of its cleaner over the offsets FROM to UPTO, as at the time
+ *                                             NOW, with that delete.retention.ms; every batch that is left
  */
 public class Logs {
     private static final KafkaScheduler SCHEDULER = new KafkaScheduler(1);
@@ -66,6 +74,9 @@ public class Logs {
             log.close();
             return found;
         }
+        if (words[0].equals("clean")) {
+            return clean(directory, Long.parseLong(words[2]), Long.parseLong(words[3]), Long.parseLong(words[4]), words[5]);
+        }
         directory.mkdirs();
         UnifiedLog log = open(directory, true, 0);
         fill(log, new Random(Long.parseLong(words[2])));
@@ -79,13 +90,61 @@ public class Logs {
     }
 
     private static UnifiedLog open(File directory, boolean clean, long recoveryPoint) throws Exception {
-        Map<String, Object> settings = new HashMap<>();
+        return open(directory, clean, recoveryPoint, new HashMap<>());
+    }
+
+    private static UnifiedLog open(File directory, boolean clean, long recoveryPoint, Map<String, Object> settings)
+            throws Exception {
         settings.put("internal.segment.bytes", 5000);
         settings.put("index.interval.bytes", 500);
         settings.put("segment.index.bytes", 1000);
         return UnifiedLog.create(directory, new LogConfig(settings), 0, recoveryPoint, SCHEDULER, STATS, Time.SYSTEM,
             60_000, new ProducerStateManagerConfig(86_400_000, false), 600_000, new LogDirFailureChannel(1), clean,
             Optional.empty());
+    }
+
+    private static ObjectNode clean(File directory, long from, long upTo, long now, String retentionMs) throws Exception {
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("cleanup.policy", "compact");
+        settings.put("delete.retention.ms", retentionMs);
+        UnifiedLog log = open(directory, true, 0, settings);
+        log.updateHighWatermark(log.logEndOffset());
+        Throttler throttler = new Throttler(Double.MAX_VALUE, 300, "cleaner-io", "bytes", Time.SYSTEM);
+        Cleaner cleaner = new Cleaner(0, new SkimpyOffsetMap(1 << 20), 1 << 16, 1 << 20, 0.9, throttler, Time.SYSTEM, topic -> { });
+        long end = cleaner.doClean(new LogToClean(log, from, upTo, false), now).getKey();
+        ObjectNode found = JSON.createObjectNode().put("end", end);
+        batches(log, found.putArray("batches"));
+        log.close();
+        return found;
+    }
+
+    private static void batches(UnifiedLog log, ArrayNode found) throws Exception {
+        long offset = log.logStartOffset();
+        while (offset < log.logEndOffset()) {
+            for (RecordBatch batch : log.read(offset, 3000, FetchIsolation.LOG_END, true).records.batches()) {
+                batch.ensureValid();
+                ObjectNode told = found.addObject().put("base", batch.baseOffset()).put("last", batch.lastOffset())
+                    .put("control", batch.isControlBatch()).put("transactional", batch.isTransactional())
+                    .put("producer", batch.producerId()).put("epoch", batch.producerEpoch())
+                    .put("sequence", batch.baseSequence()).put("codec", batch.compressionType().id)
+                    .put("leader_epoch", batch.partitionLeaderEpoch()).put("max_timestamp", batch.maxTimestamp())
+                    .put("horizon", batch.deleteHorizonMs().orElse(-1));
+                ArrayNode records = told.putArray("records");
+                for (Record record : batch) {
+                    records.addArray().add(record.offset()).add(record.timestamp()).add(hex(record.key())).add(hex(record.value()));
+                }
+                offset = batch.nextOffset();
+            }
+        }
+    }
+
+    private static String hex(ByteBuffer bytes) {
+        if (bytes == null) {
+            return null;
+        }
+        byte[] copy = new byte[bytes.remaining()];
+        bytes.duplicate().get(copy);
+        return HexFormat.of().formatHex(copy);
     }
 
     private static void fill(UnifiedLog log, Random random) throws Exception {
