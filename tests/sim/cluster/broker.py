@@ -315,7 +315,10 @@ class SimBroker:
 
     def learn_soon(self) -> None:
         """There is metadata to fetch."""
-        self.world.send(CONTROLLER, self.node_id, self._learn, to=self, patience=True)
+        delay = self.world.random.random() * self.world.metadata_delay_s
+        self.world.after(
+            delay, lambda: self.world.send(CONTROLLER, self.node_id, self._learn, to=self, patience=True), at=self
+        )
 
     def _learn(self) -> None:
         """Apply some of the committed metadata that is not applied yet."""

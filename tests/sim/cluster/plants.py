@@ -6,13 +6,13 @@ anything with its `setattr`), so that nothing stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from blumfeld.cluster.followers import Follower, Membership
 from blumfeld.cluster.isr import Answered, Isr, IsrProposal
 from blumfeld.cluster.leadership import Leadership
-from blumfeld.cluster.partition import Partition, Role
+from blumfeld.cluster.partition import Partition
 from blumfeld.cluster.reading import Reading
 from blumfeld.cluster.replicas import ReplicaManager
 from blumfeld.cluster.replication import Replication
@@ -113,15 +113,18 @@ def take_doubt_for_no(patch: Patcher) -> None:
     patch.setattr(Isr, "refused", refused)
 
 
-def hear_fetches_of_another_epoch(patch: Patcher) -> None:
-    """High watermark from a stale epoch: a leader that was replaced goes on counting fetches, of whatever epoch."""
+def count_fetches_of_an_earlier_epoch(patch: Patcher) -> None:
+    """High watermark from a stale epoch: a leader that comes back trusts what its followers had when it led last."""
 
-    def check_epoch(self: Partition, current_leader_epoch: int, *, must_lead: bool) -> ErrorCode:
-        if self.role is Role.LEADER or (self.role is Role.FOLLOWER and not must_lead):
-            return ErrorCode.NONE
-        return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    def end(self: Leadership, isr: Iterable[int]) -> None:
+        self.epoch_start = -1
+        self.isr.commit(isr)
 
-    patch.setattr(Partition, "check_epoch", check_epoch)
+    def begin(self: Leadership, end_offset: int, *, was_leader: bool, now: float) -> None:
+        self.epoch_start = end_offset
+
+    patch.setattr(Leadership, "end", end)
+    patch.setattr(Leadership, "begin", begin)
 
 
 def ignore_divergence(patch: Patcher) -> None:
@@ -163,17 +166,6 @@ def act_on_history(patch: Patcher) -> None:
     patch.setattr(ReplicaManager, "begin", lambda self: None)
 
 
-def wipe_when_out_of_range(patch: Patcher) -> None:
-    """A follower whose offset the leader does not have begins at the leader's start, whatever it has itself."""
-
-    def located(self: Replication, partition: Partition, leader_start: int, leader_end: int, now: float) -> bool:
-        if not self._still_lost(partition):
-            return False
-        return self._begin_again(partition, partition.start_over_at(leader_start), now)
-
-    patch.setattr(Replication, "located", located)
-
-
 def keep_what_the_leader_has_not(patch: Patcher) -> None:
     """A follower that is told where it diverges goes on from its own end."""
 
@@ -193,10 +185,9 @@ PLANTS: tuple[Callable[[Patcher], None], ...] = (
     shrink_before_it_is_committed,
     metadata_settles_every_proposal,
     take_doubt_for_no,
-    hear_fetches_of_another_epoch,
+    count_fetches_of_an_earlier_epoch,
     ignore_divergence,
     hear_every_incarnation,
     act_on_history,
-    wipe_when_out_of_range,
     keep_what_the_leader_has_not,
 )

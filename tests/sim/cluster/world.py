@@ -47,6 +47,10 @@ FAULTS = (
 HAPPENINGS = ("election", "leaderless", "isr change", "out of range", "committed", "ack", "idempotent ack", "excused")
 
 
+FAULT_WEIGHTS = (6, 4, 3, 5, 2, 2, 1, 2, 2, 0.3)
+"""How often each of the nemesis's deeds is done; a seed leaves some out and exaggerates others."""
+
+
 class SimulationFailure(AssertionError):
     """An invariant was violated, or the cluster did not become whole."""
 
@@ -68,6 +72,9 @@ class World:
         self._loss = self.random.choice([0.0, 0.005, 0.02])
         self._doubling = self.random.choice([0.0, 0.01])
         self._lateness = self.random.choice([0.0, 0.01, 0.03])
+        self.metadata_delay_s = self.random.choice([0.0, 0.0, 0.05, 0.3])
+        """The longest that brokers take to hear of what is committed, beside the network's delays."""
+        self._weights = [weight * self.random.choice([0, 1, 1, 4]) for weight in FAULT_WEIGHTS]
         self.brokers: dict[int, SimBroker] = {}
         self.checks = Checks(self)
         self.controller = Controller(self)
@@ -244,6 +251,8 @@ class World:
     # --- the nemesis -------------------------------------------------------------------------------------------
 
     def _nemesis(self) -> None:
+        if not any(self._weights):
+            return
         fault = self.random.choices(
             [
                 self._kill,
@@ -257,7 +266,7 @@ class World:
                 self._delete_records,
                 self._delete_topic,
             ],
-            [6, 4, 3, 5, 2, 2, 1, 2, 2, 0.3],
+            self._weights,
         )[0]
         fault()
 
