@@ -60,7 +60,7 @@ class Nemesis:
         self._calm_s = calm_s
         self._bag: list[str] = []
         self._undoing: list[tuple[float, Fault, Callable[[], None]]] = []
-        self._ending = threading.Event()
+        self._struck = 0.0
         self._nodes = list(cluster.nodes.values())
 
     def run(self, until: Callable[[], bool]) -> None:
@@ -106,12 +106,13 @@ class Nemesis:
         fine = [node for node in self._nodes if not node.is_down and not node.is_paused]
         if not fine:
             return self._bag.insert(0, kind)
+        self._struck = time.monotonic()
         _STRIKES[kind](self, kind, fine)
         return None
 
     def _note(self, kind: str, what: str, lasts_s: float = 0.0, undo: Callable[[], None] | None = None) -> None:
         now = time.monotonic()
-        fault = Fault(kind, what, now, now)
+        fault = Fault(kind, what, self._struck, now)
         self._history.faults.append(fault)
         if undo is not None:
             self._undoing.append((now + lasts_s, fault, undo))

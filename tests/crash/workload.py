@@ -131,7 +131,8 @@ class ConfluentProducer(_Sender):
 
     def _delivered(self, error: Any, message: Any) -> None:
         if error is None:
-            self.acknowledged(message.partition(), message.offset(), message.value())
+            offset = message.offset()  # none where a retry was found to be a duplicate
+            self.acknowledged(message.partition(), -1 if offset is None else offset, message.value())
         else:
             self.failed(error)
 
