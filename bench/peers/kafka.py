@@ -124,11 +124,12 @@ share.coordinator.state.topic.replication.factor={factor}
         self._children[node].send_signal(signal.SIGKILL)
         self._children[node].wait()
 
-    def stop(self) -> None:
-        """Stop all nodes."""
-        for child in self._children.values():
+    def stop(self, node: int | None = None) -> None:
+        """Stop one node cleanly, or all."""
+        stopping = list(self._children.values()) if node is None else [self._children[node]]
+        for child in stopping:
             child.terminate()
-        for child in self._children.values():
+        for child in stopping:
             try:
                 child.wait(30)
             except subprocess.TimeoutExpired:

@@ -66,11 +66,12 @@ class BlumfeldPeer:
         """kill -9 of one node."""
         self._processes[node].kill()
 
-    def stop(self) -> None:
-        """Stop all nodes."""
-        for process in self._processes.values():
+    def stop(self, node: int | None = None) -> None:
+        """Stop one node cleanly, or all."""
+        stopping = list(self._processes.values()) if node is None else [self._processes[node]]
+        for process in stopping:
             process.signal(signal.SIGTERM)
-        for process in self._processes.values():
+        for process in stopping:
             process.wait(STOP_TIMEOUT_S)
 
     def __enter__(self) -> BlumfeldPeer:

@@ -34,8 +34,8 @@ class Peer(Protocol):
         """kill -9 of one node."""
         ...
 
-    def stop(self) -> None:
-        """Stop all nodes cleanly; they can be started again."""
+    def stop(self, node: int | None = None) -> None:
+        """Stop one node cleanly, or all; they can be started again."""
         ...
 
     def __enter__(self) -> Peer: ...

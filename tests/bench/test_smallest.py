@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bench import broker, cluster, topics
+from bench import broker, cluster, failover, topics
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="benchmarks read /proc")
 
@@ -35,9 +35,10 @@ def test_topics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_three_nodes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "LEAD_IN_S", 0.1)
-    monkeypatch.setattr(cluster, "RECOVERED_S", 0.3)
-    assert cluster.main(["--alone", "--rounds", "1", "--scale", "0.001"]) == 0
+    monkeypatch.setattr(failover, "LEAD_IN_S", 0.1)
+    monkeypatch.setattr(failover, "RECOVERED_ACKS", 10)
+    monkeypatch.setattr(failover, "SETTLE_S", 0.0)
+    assert cluster.main(["--alone", "--rounds", "1", "--scale", "0.001", "--kills", "1"]) == 0
     found = rows(capsys.readouterr().out)
-    assert len(found) == 5
+    assert len(found) == 5 + 2 * len(failover.SCENARIOS)
     assert all(found.values())
