@@ -128,6 +128,10 @@ class Node:
         for serving in self._serving:
             serving.serve()
         self._undo.append(self._leave)
+        if config.is_given("blumfeld.create.topics"):
+            from blumfeld.launch.first_topics import make_first_topics
+
+            await make_first_topics(config, self._channel, env.clock)
         await self._loaded()
         self._turn_logs()
 
