@@ -2,6 +2,7 @@
 
 python -m tests.sim.cluster --seeds 300           seeds 0 … 299, a table of faults at the end
 python -m tests.sim.cluster --seed 42             one seed again
+python -m tests.sim.cluster --plants              in which seed each planted bug is found first (of 1,000)
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import sys
 import time
 import traceback
 from collections import Counter
+from typing import Any
 
+from tests.sim.cluster.plants import PLANTS
 from tests.sim.cluster.world import FAULTS, HAPPENINGS, STEPS, World
 
 
@@ -38,13 +41,44 @@ def run_seeds(first: int, count: int, steps: int = STEPS) -> tuple[Counter[str],
     return happened, total_steps, failures
 
 
+class _Patches:
+    """`plants.Patcher` that can take everything back."""
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Any, str, Any]] = []
+
+    def setattr(self, target: Any, name: str, value: Any) -> None:
+        self._undo.append((target, name, getattr(target, name)))
+        setattr(target, name, value)
+
+    def take_back(self) -> None:
+        for target, name, value in reversed(self._undo):
+            setattr(target, name, value)
+
+
+def find_plants(limit: int = 1_000) -> int:
+    """Print the first seed that finds each planted bug; how many were not found."""
+    missed = 0
+    for plant in PLANTS:
+        patches = _Patches()
+        plant(patches)
+        found = next((seed for seed in range(limit) if run_seed(seed)[0] is None), None)
+        patches.take_back()
+        missed += found is None
+        print(f"  {plant.__name__:<36} {'not found' if found is None else f'seed {found}'}", flush=True)
+    return missed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.cluster", description=__doc__)
     parser.add_argument("--seeds", type=int, default=300, help="how many seeds to run")
     parser.add_argument("--seed", type=int, help="run this one seed")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps before healing")
+    parser.add_argument("--plants", action="store_true", help="look for planted bugs instead")
     options = parser.parse_args()
+    if options.plants:
+        return find_plants()
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
     began = time.monotonic()
     happened, steps, failures = run_seeds(first, count, options.steps)

@@ -104,6 +104,8 @@ def _same_origin(batch: RecordBatch, original: RecordBatch) -> None:
 
 def indexes(segment: Segment) -> None:
     """Every index entry points at a batch, and says of it what is true; look-ups find what is there."""
+    segment.start_position(segment.base_offset)  # builds the indexes again where they are missing
+    known = segment.max_timestamp
     starts: dict[int, tuple[int, int]] = {}
     largest = -1
     for position, header, _ in segment.batches():
@@ -117,7 +119,7 @@ def indexes(segment: Segment) -> None:
     by_offset = dict(starts.values())
     for timestamp, offset in segment.time_index.all():
         require(by_offset.get(offset) == timestamp, f"{segment}: the time index has ({timestamp}, {offset})")
-    require(segment.max_timestamp == largest, f"{segment}: largest timestamp {segment.max_timestamp}, not {largest}")
+    require(known == largest, f"{segment}: largest timestamp {known}, not {largest}")
 
 
 def epochs(log: Log, model: Model) -> None:
