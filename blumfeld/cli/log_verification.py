@@ -1,0 +1,226 @@
+"""Verifying log files: every file against itself, and all of a directory against each other.
+
+Owns what a sound log directory looks like. Reads everything, opens every batch, changes nothing. What is found comes as
+`Problem`s; a file that is merely unneeded (left over from a deletion) is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from blumfeld.cli.log_files import Item, Unreadable, base_offset_of, read, suffix_of
+from blumfeld.env import paths
+from blumfeld.env.disk import RealDisk
+from blumfeld.protocol.batch import CorruptBatch, RecordBatch
+from blumfeld.protocol.records import read_records
+from blumfeld.storage.producers import ProducerStates, replay
+from blumfeld.storage.scan import BadBatch, scan
+
+_DATA = ".log"
+_MAX_UNPACKED_BYTES = 256 << 20
+
+
+class Problem(NamedTuple):
+    """What is wrong with a file."""
+
+    path: str
+    what: str
+
+
+class Segment:
+    """What was found in one data file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.base_offset = base_offset_of(path)
+        self.end_offset = self.base_offset
+        self.starts: dict[int, int] = {}
+        """Position → last offset of the batches."""
+        self.largest: dict[int, int] = {}
+        """Last offset of a batch → largest timestamp up to it."""
+        self.epochs: list[tuple[int, int]] = []
+        """(epoch, base offset) where a new leader epoch begins."""
+        self.aborted: list[tuple[int, int, int]] = []
+
+
+def verify(given: list[str]) -> Iterator[Problem]:
+    """Problems of the given files and directories. A directory is verified as a whole, and what is below it too."""
+    disk = RealDisk()
+    for path in given:
+        if disk.is_directory(path):
+            yield from _verify_directory(disk, path)
+        elif suffix_of(path) == _DATA:
+            yield from _verify_data(Segment(path), ProducerStates())
+        else:
+            yield from _verify_alone(path)
+
+
+def _verify_alone(path: str) -> Iterator[Problem]:
+    try:
+        entries = list(read(path))
+    except (Unreadable, OSError) as error:
+        yield Problem(path, str(error).removeprefix(f"{path}: "))
+        return
+    for first, second in pairwise(entries):
+        if first["kind"] in ("index entry", "time entry") and not _ascend(first, second):
+            yield Problem(path, f"entries do not ascend: {_short(first)}, {_short(second)}")
+    for item in entries:
+        if item["kind"] == "damage":
+            yield Problem(path, f"at byte {item['position']}: {item['reason']}")
+
+
+def _ascend(first: Item, second: Item) -> bool:
+    if first["kind"] == "index entry":
+        return bool(first["offset"] < second["offset"] and first["position"] < second["position"])
+    return bool(first["timestamp"] < second["timestamp"] and first["offset"] <= second["offset"])
+
+
+def _short(item: Item) -> str:
+    return ", ".join(f"{name} {value}" for name, value in item.items() if name != "kind")
+
+
+def _verify_directory(disk: RealDisk, directory: str) -> Iterator[Problem]:
+    names = disk.list(directory)
+    data = sorted(name for name in names if name.endswith(_DATA) and name[:20].isdigit())
+    for name in names:
+        path = paths.join(directory, name)
+        if disk.is_directory(path):
+            yield from _verify_directory(disk, path)
+        elif name not in data:
+            try:
+                next(read(path), None)
+            except Unreadable as error:
+                if "is none of the files" not in str(error):
+                    yield Problem(path, str(error).removeprefix(f"{path}: "))
+                continue
+            yield from _verify_alone(path)
+    if not data:
+        return
+    states = ProducerStates(base_offset_of(data[0]))
+    segments: list[Segment] = []
+    for name in data:
+        segment = Segment(paths.join(directory, name))
+        if segments and segment.base_offset < segments[-1].end_offset:
+            yield Problem(segment.path, f"it begins below offset {segments[-1].end_offset}, where {data[0]} … end")
+        segments.append(segment)
+        yield from _verify_snapshot(disk, directory, segment.base_offset, states, complete=segments[0].base_offset == 0)
+        yield from _verify_data(segment, states)
+        yield from _verify_indexes(disk, segment)
+    complete = segments[0].base_offset == 0
+    yield from _verify_snapshot(disk, directory, segments[-1].end_offset, states, complete=complete)
+    yield from _verify_epochs(disk, directory, segments)
+
+
+def _verify_data(segment: Segment, states: ProducerStates) -> Iterator[Problem]:
+    """The batches of a data file, each by itself and in their order; notes what other files must agree with."""
+    file = RealDisk().open(segment.path, read_only=True)
+    largest = -1
+    try:
+        for position, _, data in scan(file, 0, file.size):
+            batch = RecordBatch(data)
+            for what in _batch_problems(batch, segment):
+                yield Problem(segment.path, f"batch {batch.base_offset} at byte {position}: {what}")
+            segment.end_offset = batch.next_offset
+            largest = max(largest, batch.max_timestamp)
+            segment.starts[position] = batch.last_offset
+            segment.largest[batch.last_offset] = largest
+            if not segment.epochs or batch.leader_epoch > segment.epochs[-1][0]:
+                segment.epochs.append((batch.leader_epoch, batch.base_offset))
+            completed = replay(states, batch)
+            if completed is not None and completed[0].aborted:
+                transaction = completed[0]
+                segment.aborted.append((transaction.producer_id, transaction.first_offset, transaction.last_offset))
+    except BadBatch as error:
+        yield Problem(segment.path, f"at byte {error.position}: {error.reason}")
+    except CorruptBatch as error:
+        yield Problem(segment.path, str(error))
+    finally:
+        file.close()
+
+
+def _batch_problems(batch: RecordBatch, segment: Segment) -> Iterator[str]:
+    if not batch.is_valid_crc():
+        yield "the CRC does not fit"
+        return
+    if batch.base_offset < segment.end_offset:
+        yield f"offset {segment.end_offset} or more follows"
+    if segment.epochs and batch.leader_epoch < segment.epochs[-1][0]:
+        yield f"leader epoch {batch.leader_epoch} after {segment.epochs[-1][0]}"
+    try:
+        records = list(read_records(batch, _MAX_UNPACKED_BYTES))
+    except CorruptBatch as error:
+        yield str(error)
+        return
+    offsets = [record.offset for record in records]
+    if offsets != sorted(set(offsets)) or (
+        offsets and not batch.base_offset <= offsets[0] <= offsets[-1] <= batch.last_offset
+    ):
+        yield f"record offsets {offsets[:1]}…{offsets[-1:]} do not lie in order within the batch"
+    if records and batch.max_timestamp != max(record.timestamp for record in records):
+        yield f"the largest timestamp is not {batch.max_timestamp}"
+
+
+def _verify_indexes(disk: RealDisk, segment: Segment) -> Iterator[Problem]:
+    stem = segment.path.removesuffix(_DATA)
+    for item in _items(disk, stem + ".index"):
+        if segment.starts.get(item["position"]) != item["offset"]:
+            yield Problem(stem + ".index", f"no batch that ends at {item['offset']} starts at byte {item['position']}")
+    for item in _items(disk, stem + ".timeindex"):
+        if segment.largest.get(item["offset"]) != item["timestamp"]:
+            yield Problem(
+                stem + ".timeindex", f"{item['timestamp']} is not the largest timestamp up to {item['offset']}"
+            )
+    known = {
+        (item["producer_id"], item["first_offset"], item["last_offset"]) for item in _items(disk, stem + ".txnindex")
+    }
+    for aborted in segment.aborted:
+        if aborted not in known:
+            yield Problem(
+                stem + ".txnindex", "producer {}: offsets {} to {} were aborted, but are not listed".format(*aborted)
+            )
+
+
+def _items(disk: RealDisk, path: str) -> list[Item]:
+    try:
+        return list(read(path)) if disk.exists(path) else []
+    except Unreadable:
+        return []  # told already
+
+
+def _verify_snapshot(
+    disk: RealDisk, directory: str, offset: int, states: ProducerStates, *, complete: bool
+) -> Iterator[Problem]:
+    """A producer snapshot agrees with the batches below it, as far as compaction and retention have left them."""
+    path = paths.join(directory, f"{offset:020}.snapshot")
+    for item in _items(disk, path):
+        producer_id, sequence, last = item["producer_id"], item["last_sequence"], item["last_offset"]
+        producer = states.by_id.get(producer_id)
+        if last >= offset:
+            yield Problem(path, f"producer {producer_id} cannot have written offset {last} below {offset}")
+        elif producer is not None and complete and last >= 0:
+            later = producer.last_offset > last
+            if later or (producer.last_offset == last and producer.last_sequence != sequence):
+                yield Problem(
+                    path,
+                    f"producer {producer_id} wrote sequence {producer.last_sequence} at {producer.last_offset}, "
+                    f"not {sequence} at {last}",
+                )
+
+
+def _verify_epochs(disk: RealDisk, directory: str, segments: list[Segment]) -> Iterator[Problem]:
+    path = paths.join(directory, "leader-epoch-checkpoint")
+    entries = {item["epoch"]: item["start_offset"] for item in _items(disk, path)}
+    if not entries:
+        return
+    ends = [*list(entries.values())[1:], None]
+    for segment in segments:
+        for epoch, offset in segment.epochs:
+            if epoch not in entries:
+                if epoch <= max(entries):
+                    yield Problem(path, f"epoch {epoch}, which wrote offset {offset}, is not listed")
+                continue
+            end = ends[list(entries).index(epoch)]
+            if end is not None and offset >= end:
+                yield Problem(path, f"epoch {epoch} wrote offset {offset}, but the next one begins at {end}")
