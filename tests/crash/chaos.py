@@ -189,6 +189,11 @@ def journal(outcome: Outcome) -> str:
             f"{clock}  {fault.since - outcome.history.started:6.2f} s  {fault.until - fault.since:5.2f} s"
             f"  {fault.kind}: {fault.what}"
         )
+    times = sorted(ack.time for producing in outcome.history.producers if producing.exact for ack in producing.acks)
+    began = outcome.history.started
+    lines += [
+        f"no ack of acks=all from {a - began:6.2f} s to {b - began:6.2f} s" for a, b in pairwise(times) if b - a > 1
+    ]
     return "\n".join(lines) + "\n"
 
 
