@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -50,13 +51,21 @@ def say(port: int, *pieces: bytes) -> bytes:
         return answer
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """The proxy's threads keep a frame a moment after they passed it on."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def test_frames_are_kept_in_order_however_they_are_cut(echo: int) -> None:
     with RecordingProxy() as proxy:
         proxy.forward_to("127.0.0.1", echo)
         sent = frame(b"one") + frame(b"") + frame(b"three")
         assert say(proxy.port, sent[:5], sent[5:9], sent[9:]) == sent
         [connection] = proxy.connections
-        assert connection.requests == connection.responses == [b"one", b"", b"three"]
+        wait_until(lambda: connection.requests == connection.responses == [b"one", b"", b"three"])
 
 
 def test_each_connection_has_its_own_frames(echo: int) -> None:
@@ -64,7 +73,7 @@ def test_each_connection_has_its_own_frames(echo: int) -> None:
         proxy.forward_to("127.0.0.1", echo)
         say(proxy.port, frame(b"first"))
         say(proxy.port, frame(b"second"))
-        assert [connection.requests for connection in proxy.connections] == [[b"first"], [b"second"]]
+        wait_until(lambda: [c.requests for c in proxy.connections] == [[b"first"], [b"second"]])
 
 
 def test_a_large_frame_passes_without_being_kept(echo: int) -> None:
@@ -72,7 +81,7 @@ def test_a_large_frame_passes_without_being_kept(echo: int) -> None:
         proxy.forward_to("127.0.0.1", echo)
         large = frame(bytes(KEPT_BYTES + 1))
         assert say(proxy.port, large, frame(b"small")) == large + frame(b"small")
-        assert proxy.connections[0].requests == [b"small"]
+        wait_until(lambda: proxy.connections[0].requests == [b"small"])
 
 
 def test_a_connection_is_closed_while_there_is_nowhere_to_go() -> None:
