@@ -133,6 +133,7 @@ class Node:
 
             await make_first_topics(config, self._channel, env.clock)
         await self._loaded()
+        self._logs.wake = asyncio.get_running_loop().call_soon_threadsafe
         self._turn_logs()
 
     def _compose_controller(self) -> QuorumController:

@@ -99,11 +99,15 @@ class LogCleaner:
         """Whether a round is going on: then `turn` wants to be called as soon as its step is done."""
         return self._steps is not None
 
+    def wants_turn(self, now_ms: int) -> bool:
+        """Whether a turn could do anything."""
+        return self._steps is not None or (self._enabled and now_ms >= self._next_look_ms)
+
     def turn(self, logs: Iterable[Log], now_ms: int, on_step: Callable[[], None] | None = None) -> None:
         """Go on with the round, or begin one where a log is due. `on_step` is called, in the thread, after a step."""
+        if not self.wants_turn(now_ms):
+            return
         if self._steps is None:
-            if not self._enabled or now_ms < self._next_look_ms:
-                return
             due = self._filthiest(logs, now_ms)
             if due is None:
                 self._next_look_ms = now_ms + self._backoff_ms
@@ -192,7 +196,8 @@ class LogCleaner:
             self.changed = True
 
     def close(self) -> None:
-        """Stop the round, waiting for the step that runs."""
+        """Stop the round, waiting for the step that runs, and begin no other."""
+        self._enabled = False
         if self._pace is not None:
             self._pace.stop()
         if self._step is not None:

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_CHECKPOINTS = (checkpoint.RECOVERY_POINTS, checkpoint.LOG_START_OFFSETS, checkpoint.HIGH_WATERMARKS)
+_CHECKPOINTS = (
+    checkpoint.RECOVERY_POINTS,
+    checkpoint.LOG_START_OFFSETS,
+    checkpoint.HIGH_WATERMARKS,
+    checkpoint.CLEANER_OFFSETS,
+)
 
 
 class DataDirectory(LogDirectory):
@@ -142,7 +147,11 @@ class DataDirectory(LogDirectory):
         """Before data of `log` at or above `offset` go: no checkpoint on the disk may claim them."""
         key = (log.topic, log.partition)
         before = max(offset - 1, 0)  # so that recovery scans the segment that is cut, should it be sealed right there
-        for name, bound in ((checkpoint.RECOVERY_POINTS, before), (checkpoint.LOG_START_OFFSETS, offset)):
+        for name, bound in (
+            (checkpoint.RECOVERY_POINTS, before),
+            (checkpoint.LOG_START_OFFSETS, offset),
+            (checkpoint.CLEANER_OFFSETS, offset),
+        ):
             if self.written[name].get(key, -1) > bound:
                 self.write_checkpoint(name, {**self.written[name], key: bound})
 

@@ -20,8 +20,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blumfeld.protocol.primitives import uuid_to_text
-from blumfeld.storage import retention
+from blumfeld.storage import checkpoint, retention
 from blumfeld.storage.checkpoint import TopicPartition
+from blumfeld.storage.cleaner import LogCleaner
 from blumfeld.storage.data_directory import DataDirectory
 from blumfeld.storage.errors import StorageError
 from blumfeld.storage.flushing import GroupCommit
@@ -73,6 +74,10 @@ class LogManager:
         self._logs: dict[TopicPartition, Log] = {}
         self._log_configs = LogConfigs(config)
         self._retention_queue: list[Log] = []
+        self._cleaner = LogCleaner(config, clock, self._executor.submit)
+        self.wake: Callable[[Callable[[], None]], object] | None = None
+        """How a thread hands a call to the logs' owner (`loop.call_soon_threadsafe`): compaction goes on as soon as
+        one of its steps is done, not with the next turn."""
         self._removals: list[Log] = []
         """Logs with segments below their start."""
         self.directories: list[DataDirectory] = []
@@ -114,6 +119,7 @@ class LogManager:
                 self.release()
                 raise
             self.directories.append(directory)
+            directory.before_truncation = self._before_truncation
         self._check_identities()
         epochs = {directory.clean_epoch for directory in self._online()}
         epoch = epochs.pop() if len(epochs) == 1 else None
@@ -122,6 +128,12 @@ class LogManager:
             threads = self._config.int("num.recovery.threads.per.data.dir")
             for log in load_directory(directory, self._log_configs.default, threads):
                 self._adopt(log)
+            self._cleaner.checkpoints.update(directory.written[checkpoint.CLEANER_OFFSETS])
+
+    def _before_truncation(self, log: Log, offset: int) -> None:
+        assert isinstance(log.home, DataDirectory)
+        log.home.lower(log, offset)
+        self._cleaner.truncated(log.topic, log.partition, offset)
 
     def _directory(self, path: str, count: int) -> DataDirectory:
         directory = DataDirectory(
@@ -239,6 +251,7 @@ class LogManager:
             with log.files_lock:
                 log.deleted = True
                 log.abandon()
+                self._cleaner.forget(topic, partition)
                 self._throw_away(log.home, key, log.config.file_delete_delay_ms)
         for directory in self._online():
             if directory.damaged.pop(key, None) is not None:
@@ -267,6 +280,7 @@ class LogManager:
         """The broker's own configuration has changed; `overrides(topic)` gives each topic's."""
         self._config = config
         self._log_configs = LogConfigs(config)
+        self._cleaner.update_config(config)
         for log in self._logs.values():
             log.update_config(self._log_configs.of(overrides(log.topic)))
 
@@ -309,6 +323,7 @@ class LogManager:
         if self._retention_queue:
             self._retention(now_ms)
         self._remove()
+        self._clean(now_ms)
         for directory in self._online():
             due_ms = directory.next_due_ms()
             if due_ms is not None and due_ms <= now_ms:
@@ -341,6 +356,24 @@ class LogManager:
         for name, offsets in checkpoints:
             if directory.written[name] != offsets:
                 self._executor.submit(_write_checkpoint, directory, name, offsets)
+
+    def _clean(self, now_ms: int) -> None:
+        """Compaction: a step of the round that is going on, or the next log's."""
+        cleaner = self._cleaner
+        if not cleaner.wants_turn(now_ms):
+            return
+        cleaner.turn(self.logs(), now_ms, self._step_done if self.wake is not None else None)
+        if cleaner.changed:
+            cleaner.changed = False
+            for directory in self._online():
+                keys = [(log.topic, log.partition) for log in self._of(directory)]
+                offsets = {key: cleaner.checkpoints[key] for key in keys if key in cleaner.checkpoints}
+                self._write(directory, [(checkpoint.CLEANER_OFFSETS, offsets)])
+
+    def _step_done(self) -> None:
+        """In a thread: a step of a compaction is done."""
+        if self.wake is not None:
+            self.wake(lambda: self._clean(self._clock.time_ms()))
 
     def _begin_retention(self, now_ms: int) -> None:
         del now_ms
@@ -383,6 +416,8 @@ class LogManager:
     # The end.
     def close(self, broker_epoch: int = -1) -> None:
         """Close all logs, write checkpoints and the clean-shutdown file; blocking."""
+        self.wake = None
+        self._cleaner.close()
         if self._own_executor:
             self._executor.shutdown(wait=True)
         for directory in self._online():
@@ -407,6 +442,7 @@ class LogManager:
 
     def release(self) -> None:
         """Give all handles and locks back and write nothing more, as if killed."""
+        self._cleaner.close()
         for log in self._logs.values():
             log.abandon()
         if self._own_executor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from blumfeld.env.disk import Disk, RealDisk
 from blumfeld.env.entropy import SeededEntropy
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage import checkpoint
 from blumfeld.storage.errors import CorruptLog, StorageError
 from blumfeld.storage.log import Log
 from blumfeld.storage.manager import LogManager
@@ -534,3 +535,52 @@ def test_what_a_checkpoint_says_was_flushed_is_there_after_a_power_cut(seed: int
     found = everything(again) if again is not None else []
     assert found == list(range(len(found)))
     office.release()
+
+
+# Compaction.
+def compacted(office: Office, partition: int = 0) -> Log:
+    """A log of a compacted topic with a few keys, written over and over; several segments, all committed."""
+    overrides = {"cleanup.policy": "compact", "internal.segment.bytes": "2000"}
+    log = office.manager.create("compacted", partition, ID_A, overrides)
+    for number in range(200):
+        log.append_as_leader(batch(b"x" * 50, key=b"k%d" % (number % 5)), 1, now_ms=office.clock.time_ms())
+    log.update_high_watermark(log.log_end_offset)
+    return log
+
+
+def test_a_dirty_log_is_compacted_in_turns_and_its_checkpoint_written(office: Office) -> None:
+    log = compacted(office)
+    before = log.size
+    for _ in range(100):
+        office.turn(100)
+    assert log.size < before / 2
+    written = office.disk.read_file(f"{log.home.path}/{checkpoint.CLEANER_OFFSETS}")
+    assert checkpoint.decode_offsets(written) == {("compacted", 0): log.active.base_offset}
+    log.truncate_to(10)
+    written = office.disk.read_file(f"{log.home.path}/{checkpoint.CLEANER_OFFSETS}")
+    assert checkpoint.decode_offsets(written)["compacted", 0] <= 10
+
+
+def test_a_step_that_is_done_wakes_the_owner(office: Office) -> None:
+    log = compacted(office)
+    before = log.size
+    woken: list[Callable[[], None]] = []
+    office.manager.wake = woken.append
+    office.turn(100)
+    while woken:
+        woken.pop(0)()
+    assert log.size < before / 2
+
+
+def test_a_restart_goes_on_where_compaction_had_come(office: Office) -> None:
+    log = compacted(office)
+    for _ in range(100):
+        office.turn(100)
+    clean = log.active.base_offset
+    office.restart()
+    again = office.manager.get("compacted", 0)
+    assert again is not None
+    size = again.size
+    for _ in range(100):
+        office.turn(1_000)
+    assert again.size == size, f"everything below {clean} is clean"
