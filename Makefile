@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 FRAMES ?= 100000
 
-.PHONY: run test check bench bench-cluster chaos fuzz sim-cluster sim-raft clean venv
+.PHONY: run test check bench bench-cluster chaos fuzz sim-cluster sim-raft sim-storage clean venv
 
 venv: $(VENV)/.installed
 
@@ -38,6 +38,9 @@ SEEDS ?= 1000
 
 sim-raft: venv  ## the raft core under simulated faults (make sim-raft SEEDS=10000)
 	$(BIN)/python -m tests.sim.raft --seeds $(SEEDS) $(ARGS)
+
+sim-storage: venv  ## one log on a disk that forgets (make sim-storage SEEDS=10000)
+	$(BIN)/python -m tests.sim.storage --seeds $(SEEDS) --workers $(WORKERS) $(ARGS)
 
 sim-cluster: venv  ## controller, replicas and logs under simulated faults (make sim-cluster SEEDS=10000)
 	$(BIN)/python -m tests.sim.cluster --seeds $(SEEDS) $(ARGS)
