@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from blumfeld.env import paths
+from blumfeld.env.read_buffers import ReadBuffers
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -173,6 +174,7 @@ def make_durable_directories(disk: Disk, path: str) -> None:
         disk.sync_directory(paths.parent(level))
 
 
+_buffers = ReadBuffers()
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
 _BINARY: int = getattr(os, "O_BINARY", 0)
 _CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
@@ -265,14 +267,14 @@ class RealFile:
         size = min(size, self._size - position)
         if size <= 0:
             return b""
-        data = bytearray(size)
+        data = _buffers.take(size)
         try:
             count = os.preadv(self._fd, [data], position, _NOWAIT)
         except OSError as error:
             if error.errno in _WOULD_WAIT:
                 return None
             raise _named(error, self.path) from None
-        return memoryview(data) if count == size else None
+        return data if count == size else None
 
     def truncate(self, size: int) -> None:
         if size < self._size:
