@@ -86,15 +86,18 @@ class Conversation(asyncio.BufferedProtocol):
         self._next_correlation_id = (correlation_id + 1) % CORRELATION_IDS
         key = type(request).KEY
         parts = encode_request(key, version, correlation_id, self._client_id, request)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         self._waiting[correlation_id] = (future, key, version)
         transport.writelines(parts)
+        deadline = loop.call_later(timeout_s, self._give_up, key, timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            self._fail(TimedOut(f"{self._name}: no answer to {key.title} within {timeout_s:g} s"))
-            raise TimedOut(f"{self._name}: no answer to {key.title} within {timeout_s:g} s") from None
+            return await future
+        finally:
+            deadline.cancel()
+
+    def _give_up(self, key: ApiKey, timeout_s: float) -> None:
+        self._fail(TimedOut(f"{self._name}: no answer to {key.title} within {timeout_s:g} s"))
 
     def close(self) -> None:
         """End it; whoever waits is told `Closed`."""

@@ -1,4 +1,4 @@
-"""The replicas of one broker, wired to their fetchers, their ISR changes and the purgatory.
+"""The replicas of one broker, wired to their fetchers, ISR changes, directory assignments and the purgatory.
 
 Owns the composition and the ISR turn. What `broker/server.py` starts and stops.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from blumfeld.cluster.directory_assignments import DirectoryAssignments
 from blumfeld.cluster.fetcher import Fetchers
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.cluster import ClusterImage
@@ -50,6 +51,7 @@ class DataPlane:
         self._channel = channel
         self._isr_changes = IsrChanges(channel, self.membership, env.clock, self._settle)
         self._fetchers = Fetchers(env, config, self.membership, listener, self._settle)
+        self._directories = DirectoryAssignments(channel, self.membership)
         self.replicas = ReplicaManager(
             logs,
             self.membership,
@@ -58,6 +60,7 @@ class DataPlane:
             wake=purgatory.check,
             followed=self._fetchers,
             propose=self._isr_changes.submit,
+            note_directory=self._directories.note,
         )
         self._turn: asyncio.TimerHandle | None = None
 
@@ -82,6 +85,7 @@ class DataPlane:
             self._turn = None
         await self._fetchers.stop()
         await self._isr_changes.stop()
+        await self._directories.stop()
 
     def _isr_turn(self) -> None:
         self.replicas.shrink_isrs()

@@ -90,6 +90,7 @@ class ReplicaManager:
         wake: tells the purgatory that a signal moved (`Purgatory.check`).
         followed: the fetchers.
         propose: sends ISR proposals to the controller (`IsrChanges.submit`).
+        note_directory: tells the controller where a replica lies (`DirectoryAssignments.note`).
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class ReplicaManager:
         wake: Callable[[Signal], None],
         followed: Followed,
         propose: Callable[[IsrProposal], None],
+        note_directory: Callable[[bytes, int, bytes], None],
     ) -> None:
         self.logs = logs
         self.membership = membership
@@ -112,6 +114,7 @@ class ReplicaManager:
         self.wake = wake
         self._followed = followed
         self._propose = propose
+        self._note_directory = note_directory
         self._by_id: dict[bytes, dict[int, Partition]] = {}
         self._by_name: dict[str, dict[int, Partition]] = {}
         self._unusable: set[tuple[bytes, int]] = set()
@@ -331,6 +334,8 @@ class ReplicaManager:
             self._unusable.add((topic_id, index))
             return None
         self._unusable.discard((topic_id, index))
+        if self.logs.directory_of(log) != directory:
+            self._note_directory(topic_id, index, self.logs.directory_of(log))
         partition = Partition(
             topic,
             topic_id,

@@ -52,6 +52,8 @@ from blumfeld.storage.results import AppendResult
 
 FETCH_VERSION = 17
 TOPIC = "t"
+DIRECTORY = bytes(16)
+"""Where all replicas of a world lie, as their metadata says."""
 
 
 def context(key: ApiKey, version: int, client_id: str = "test") -> Context:
@@ -103,6 +105,9 @@ class Logs:
         self.by_name.pop((topic, partition)).abandon()
         self.disk.remove_tree(f"/data/{topic}-{partition}")
 
+    def directory_of(self, log: Log) -> bytes:
+        return DIRECTORY
+
     def update_topic_config(self, topic: str, overrides: Mapping[str, str]) -> None:
         pass
 
@@ -147,6 +152,7 @@ class Member:
         self.membership = Membership(node_id, EMPTY_IMAGE.cluster)
         self.isr_queue = IsrQueue(self.membership)
         self.proposals: list[IsrProposal] = []
+        self.directories: dict[tuple[bytes, int], bytes] = {}
         self.follows = Follows(self)
         self._replications: dict[int, Replication] = {}
         self.purgatory: Purgatory | None = None
@@ -159,6 +165,9 @@ class Member:
             wake=self._wake,
             followed=self.follows,
             propose=self._propose,
+            note_directory=lambda topic_id, index, directory_id: self.directories.update(
+                {(topic_id, index): directory_id}
+            ),
         )
         self.replicas.begin()
         env = Env(world.clock, SeededEntropy(node_id), disk, RealNetwork())

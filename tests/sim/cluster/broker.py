@@ -191,6 +191,7 @@ class SimBroker:
             wake=self._wake,
             followed=self.fetching,
             propose=self._propose,
+            note_directory=lambda *_: None,
         )
         self.broker = Broker(
             env=Env(self.clock, entropy, self.disk, RealNetwork()),
