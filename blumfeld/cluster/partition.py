@@ -251,6 +251,8 @@ class Partition:
         """Raise the log's start to `offset` (−1: the high watermark); (error, the offset meant)."""
         if self.role is not Role.LEADER:
             return ErrorCode.NOT_LEADER_OR_FOLLOWER, -1
+        if not self.log.config.delete:
+            return ErrorCode.POLICY_VIOLATION, -1
         wanted = self.log.high_watermark if offset == HIGH_WATERMARK else offset
         if wanted < 0:
             return ErrorCode.OFFSET_OUT_OF_RANGE, -1

@@ -93,8 +93,11 @@ def _broker_synonyms(config: Config, option: Option) -> Iterator[Synonym]:
 
 
 def _topic_synonyms(config: Config, option: Option) -> Iterator[Synonym]:
-    for name, _ in option.synonyms:
-        yield from _broker_synonyms(config, BROKER_OPTIONS[name])
+    """The broker property of the same unit with its default; of those in other units (hours) only what was given."""
+    for position, (name, _) in enumerate(option.synonyms):
+        for synonym in _broker_synonyms(config, BROKER_OPTIONS[name]):
+            if position == 0 or synonym.source is not Source.DEFAULT:
+                yield synonym
 
 
 def _shown(option: Option, text: str | None) -> str | None:

@@ -116,7 +116,7 @@ def _find_duplicate(log: Log, batches: list[RecordBatch]) -> AppendResult | None
                 ErrorCode.NONE,
                 written.first_offset,
                 written.last_offset,
-                written.timestamp if log.config.log_append_time else -1,
+                written.timestamp,
                 log.log_start_offset,
                 duplicate=True,
             )

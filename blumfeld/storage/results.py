@@ -20,9 +20,9 @@ class AppendResult:
     """The answer to an append.
 
     `base_offset`, `last_offset`: of what was appended, or of the earlier batch where `duplicate`. `log_append_time`: ms
-    where the topic's timestamps are LogAppendTime (or of the earlier batch of a duplicate), else −1. `record_errors`:
-    (index of the record in its batch, text) of refused records. `must_flush`: flush policy asks that the caller waits
-    until the log is flushed up to `last_offset + 1` before it acknowledges (see `flush.py`).
+    where the topic's timestamps are LogAppendTime, the batch's largest timestamp where `duplicate`, else −1.
+    `record_errors`: (index of the record in its batch, text) of refused records. `must_flush`: flush policy asks that
+    the caller waits until the log is flushed up to `last_offset + 1` before it acknowledges (see `flush.py`).
     """
 
     __slots__ = (

@@ -49,8 +49,7 @@ def test_a_topic_option_tells_its_own_value_and_the_brokers() -> None:
     assert entry.synonyms == (
         Synonym("retention.ms", "1000", Source.DYNAMIC_TOPIC),
         Synonym("log.retention.hours", "5", Source.STATIC_BROKER),
-        Synonym("log.retention.hours", "168", Source.DEFAULT),
-    )
+    ), "the default of hours is not told, as Apache Kafka does not"
     plain = topic(config, {}, "retention.ms")
     assert (plain.value, plain.source, plain.is_default) == ("18000000", Source.STATIC_BROKER, False)
 

@@ -286,7 +286,7 @@ class _Fetch:
             high_watermark=reading.high_watermark,
             last_stable_offset=reading.last_stable_offset,
             log_start_offset=reading.log_start_offset,
-            aborted_transactions=None,
+            aborted_transactions=[] if entry.partition is None else None,
             records=reading.records if reading.cold is None else b"",
         )
         if reading.diverging is not None:

@@ -38,6 +38,7 @@ SINCE_VERSION: Final = {
 CONSUMER: Final = -1
 DEBUGGING_CONSUMER: Final = -2
 READ_COMMITTED: Final = 1
+NO_EPOCH: Final = -1
 LEADER_EPOCH_VERSION: Final = 4
 OFFSET_NOT_AVAILABLE_VERSION: Final = 5
 
@@ -68,6 +69,8 @@ def _look_up(partition: Partition, request: ListOffsetsRequest, data: _Asked, ve
     timestamp = data.timestamp
     if timestamp < 0 and version < SINCE_VERSION.get(timestamp, 1 << 15):
         return _refused(data, ErrorCode.UNSUPPORTED_VERSION)
+    if data.current_leader_epoch < NO_EPOCH:
+        return _refused(data, ErrorCode.FENCED_LEADER_EPOCH)
     error = partition.check_epoch(data.current_leader_epoch, must_lead=request.replica_id != DEBUGGING_CONSUMER)
     if error is not ErrorCode.NONE:
         return _refused(data, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.offset_for_leader_epoch import (
@@ -13,6 +13,7 @@ from blumfeld.protocol.messages.offset_for_leader_epoch import (
 if TYPE_CHECKING:
     from blumfeld.broker.context import Broker, Context
 
+_NO_EPOCH: Final = -1
 _Answer = OffsetForLeaderEpochResponse.Topic.Partition
 
 
@@ -28,6 +29,8 @@ def offset_for_leader_epoch(
             partition = here.get(data.partition)
             if partition is None:
                 error = broker.replicas.why_missing(topic.topic, data.partition)
+            elif data.current_leader_epoch < _NO_EPOCH:
+                error = ErrorCode.FENCED_LEADER_EPOCH
             else:
                 error = partition.check_epoch(data.current_leader_epoch, must_lead=True)
             answer = _Answer(partition=data.partition, error_code=error)

@@ -4,8 +4,9 @@ KIP-98 (3), KIP-110 zstd (7), KIP-467 record errors (8), KIP-951 leader hints (1
 (13). acks 0 and 1 are answered by plain return, without a task or a future; acks=all puts one waiter for the whole
 request into the purgatory.
 
-Differences to Apache Kafka: there are no transactions yet, so a request with a transactional id, or with transactional
-batches, is answered INVALID_PRODUCER_ID_MAPPING: no transaction coordinator has given that id out.
+Differences to Apache Kafka: there are no transactions yet, so transactional batches are answered
+INVALID_PRODUCER_ID_MAPPING: no transaction coordinator has given that id out. Records are not opened, so those that are
+not what the batch's header says are taken. A partition that is named twice is appended to twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from blumfeld.broker.hints import leader_of, node_endpoints
 from blumfeld.cluster.waiting import EXPIRED
+from blumfeld.protocol.batch import is_torn
 from blumfeld.protocol.errors import ErrorCode, ProtocolError
 from blumfeld.protocol.messages.produce import ProduceRequest, ProduceResponse
 
@@ -37,10 +39,24 @@ ZSTD_VERSION: Final = 7
 ADMIN_CLIENT: Final = "__admin_client"
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
+WITHOUT_LOG_START: Final = frozenset(
+    {
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.MESSAGE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.CORRUPT_MESSAGE,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+    }
+)
+"""Refusals that do not say where the log starts; the others do."""
+
 SMALLEST_BATCH: Final = 61
+SMALLEST_MESSAGE: Final = 14
+UP_TO_MAGIC: Final = 17
 LENGTH: Final = slice(8, 12)
 AFTER_LENGTH: Final = 12
 MAGIC: Final = 16
+NEWEST_MAGIC: Final = 2
 ATTRIBUTES: Final = 22
 """The low byte of the attributes: codec in bits 0–2, transactional in bit 4."""
 ZSTD: Final = 4
@@ -120,7 +136,7 @@ def _append_topic(
         elif refusal or records is None:
             error = refusal or ErrorCode.INVALID_RECORD
         else:
-            error = _check(records, partition, context)
+            error, records = _check(records, partition, context, request)
         if error or partition is None or records is None:
             work.hints |= error is ErrorCode.NOT_LEADER_OR_FOLLOWER
             answers.append(_Answer(index=data.index, error_code=error, base_offset=-1))
@@ -134,6 +150,8 @@ def _append_topic(
             _note(broker, partition, result, answer, acks, work)
         else:
             work.hints |= result.error is ErrorCode.NOT_LEADER_OR_FOLLOWER
+            if result.error not in WITHOUT_LOG_START:
+                answer.log_start_offset = result.log_start_offset
             _explain(answer, result)
     return answers
 
@@ -158,25 +176,47 @@ def _note(
 def _refusal_of_all(request: ProduceRequest) -> ErrorCode:
     if request.acks not in (ALL_ACKS, NO_ACKS, 1):
         return ErrorCode.INVALID_REQUIRED_ACKS
-    if request.transactional_id is not None:
-        return ErrorCode.INVALID_PRODUCER_ID_MAPPING
     return _NONE
 
 
-def _check(records: Records, partition: Partition, context: Context) -> ErrorCode:
-    """What the request's version allows in a partition: exactly one batch, of format 2; the log checks the rest."""
-    if len(records) < SMALLEST_BATCH or int.from_bytes(records[LENGTH], "big") + AFTER_LENGTH != len(records):
-        return ErrorCode.INVALID_RECORD
+def _check(
+    records: Records, partition: Partition, context: Context, request: ProduceRequest
+) -> tuple[ErrorCode, Records]:
+    """What the request's version allows in a partition: exactly one batch, of format 2; the log checks the rest.
+
+    A second batch that is cut off is left out."""
+    size = len(records)
+    if size < SMALLEST_BATCH or int.from_bytes(records[LENGTH], "big", signed=True) + AFTER_LENGTH != size:
+        error, records = _first_batch(records)
+        if error:
+            return error, records
     attributes = records[ATTRIBUTES]
-    if records[MAGIC] != 2:
-        return ErrorCode.INVALID_RECORD
-    if attributes & TRANSACTIONAL:
-        return ErrorCode.INVALID_PRODUCER_ID_MAPPING
-    if attributes & 7 == ZSTD and context.api_version < ZSTD_VERSION:
-        return ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
-    if partition.topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT:
-        return ErrorCode.INVALID_TOPIC_EXCEPTION
-    return _NONE
+    error = _NONE
+    if records[MAGIC] != NEWEST_MAGIC:
+        error = ErrorCode.INVALID_RECORD if records[MAGIC] < NEWEST_MAGIC else ErrorCode.CORRUPT_MESSAGE
+    elif attributes & TRANSACTIONAL:
+        is_known = request.transactional_id is not None
+        error = ErrorCode.INVALID_PRODUCER_ID_MAPPING if is_known else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    elif attributes & 7 == ZSTD and context.api_version < ZSTD_VERSION:
+        error = ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+    elif partition.topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT:
+        error = ErrorCode.INVALID_TOPIC_EXCEPTION
+    return error, records
+
+
+def _first_batch(records: Records) -> tuple[ErrorCode, Records]:
+    """The only whole batch of records that are not exactly one, or why there is none."""
+    if len(records) < UP_TO_MAGIC:
+        return ErrorCode.INVALID_RECORD, records
+    size = int.from_bytes(records[LENGTH], "big", signed=True)
+    if size < SMALLEST_MESSAGE or records[MAGIC] > NEWEST_MAGIC:
+        return ErrorCode.CORRUPT_MESSAGE, records
+    end = size + AFTER_LENGTH
+    if end > len(records) or not is_torn(records, end):
+        return ErrorCode.INVALID_RECORD, records
+    if end < SMALLEST_BATCH:
+        return ErrorCode.INVALID_RECORD if records[MAGIC] < NEWEST_MAGIC else ErrorCode.CORRUPT_MESSAGE, records
+    return _NONE, records[:end]
 
 
 def _why_missing(broker: Broker, topic: ProduceRequest.Topic, index: int, *, by_id: bool) -> ErrorCode:

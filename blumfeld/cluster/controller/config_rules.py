@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from blumfeld.cluster.controller.config_texts import why_not
 from blumfeld.cluster.controller.decision import NO_ERROR, ApiError
+from blumfeld.cluster.controller.other_configs import validate_client_metrics, validate_group
 from blumfeld.cluster.controller.topic_names import invalid_topic_name
 from blumfeld.cluster.image.configs import ConfigResource, ConfigResourceType
 from blumfeld.config.describe import ConfigEntry, describe_topic
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from blumfeld.cluster.image.image import MetadataImage
 
 MAX_VALUE_LENGTH: Final = 32_767
-GROUP_CONFIGS: Final = frozenset({"consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"})
-CLIENT_METRICS_CONFIGS: Final = frozenset({"interval.ms", "match", "metrics"})
 
 _NO_REMOTE_STORAGE = (
     "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
@@ -86,16 +85,15 @@ class ConfigRules:
             case ConfigResourceType.BROKER:
                 return _validate_broker_name(resource.name)
             case ConfigResourceType.CLIENT_METRICS:
-                error = _validate_names(configs, CLIENT_METRICS_CONFIGS, "Unknown client metrics configuration: {}")
-                return error._replace(code=ErrorCode.INVALID_REQUEST) if error.is_failure else error
+                return validate_client_metrics(resource.name, configs)
             case ConfigResourceType.GROUP:
-                if not resource.name:
-                    return ApiError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
-                return _validate_names(configs, GROUP_CONFIGS, "Unknown group config name: {}")
+                return validate_group(self._node_config(image), resource.name, configs)
             case other:
                 return ApiError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {type_name(other)}")
 
     def _validate_topic(self, image: MetadataImage, name: str, configs: Mapping[str, str]) -> ApiError:
+        if not name:
+            return ApiError(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.")
         invalid = invalid_topic_name(name)
         if invalid is not None:
             return ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, invalid)

@@ -12,6 +12,7 @@ from blumfeld.broker.api.delete_records import delete_records
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.delete_records import DeleteRecordsRequest, DeleteRecordsResponse
+from blumfeld.storage.log_config import LogConfig
 from tests.cluster.world import World, context
 
 
@@ -43,6 +44,14 @@ def test_a_lone_leader_deletes_at_once(world: World) -> None:
     assert outcome(delete(world, 4)) == (ErrorCode.OFFSET_OUT_OF_RANGE, -1)
     assert outcome(delete(world, 0, index=9)) == (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1)
     assert outcome(delete(world, 0, topic="__consumer_offsets")) == (ErrorCode.INVALID_TOPIC_EXCEPTION, -1)
+
+
+def test_records_of_a_topic_that_deletes_none_stay(world: World) -> None:
+    world.create_topic([1])
+    world[1].produce("a")
+    world[1].partition().log.update_config(LogConfig(cleanup_policy=("compact",)))
+    assert outcome(delete(world, 1)) == (ErrorCode.POLICY_VIOLATION, -1)
+    assert world[1].values() == ["a"]
 
 
 async def test_it_waits_for_the_followers(world: World) -> None:

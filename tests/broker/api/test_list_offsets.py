@@ -112,6 +112,7 @@ def test_only_leaders_answer_and_only_in_their_epoch(world: World) -> None:
     assert ask(world, -1, broker=2).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert ask(world, -1, index=9).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert ask(world, -1, leader_epoch=5).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
+    assert ask(world, -1, leader_epoch=-2).error_code == ErrorCode.FENCED_LEADER_EPOCH
     world.elect(1, [1])
     assert ask(world, -1, leader_epoch=0).error_code == ErrorCode.FENCED_LEADER_EPOCH
 

@@ -134,10 +134,43 @@ def test_internal_topics_are_not_for_clients(world: World) -> None:
 def test_transactions_are_refused_while_there_are_none(world: World) -> None:
     world.create_topic([1])
     (data,) = answers(answer(world, request((0, batch("a")), transactional_id="x")))
-    assert data.error_code == ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    assert data.error_code == ErrorCode.NONE, "the batch is of no transaction"
     transactional = batch("a", producer_id=1, producer_epoch=0, base_sequence=0, transactional=True)
-    (data,) = answers(answer(world, request((0, transactional))))
+    (data,) = answers(answer(world, request((0, transactional), transactional_id="x")))
     assert data.error_code == ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    (data,) = answers(answer(world, request((0, transactional))))
+    assert data.error_code == ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize(
+    ("records", "error"),
+    [
+        (b"", ErrorCode.INVALID_RECORD),
+        (batch("a")[:16], ErrorCode.INVALID_RECORD),
+        (batch("a")[:-1], ErrorCode.INVALID_RECORD),
+        (batch("a") + batch("b"), ErrorCode.INVALID_RECORD),
+        (batch("a") + batch("b")[:-1], ErrorCode.NONE),
+        (batch("a") + b"x", ErrorCode.NONE),
+        (batch("a")[:8] + (13).to_bytes(4) + batch("a")[12:], ErrorCode.CORRUPT_MESSAGE),
+        (batch("a")[:8] + (20).to_bytes(4) + batch("a")[12:32], ErrorCode.CORRUPT_MESSAGE),
+        (batch("a")[:16] + b"\3" + batch("a")[17:], ErrorCode.CORRUPT_MESSAGE),
+        (batch("a")[:16] + b"\1" + batch("a")[17:], ErrorCode.INVALID_RECORD),
+    ],
+)
+def test_exactly_one_batch_is_taken(world: World, records: bytes, error: ErrorCode) -> None:
+    world.create_topic([1])
+    (data,) = answers(answer(world, request((0, records))))
+    assert data.error_code == error
+    assert world[1].values() == (["a"] if error is ErrorCode.NONE else [])
+
+
+def test_a_refusal_by_the_log_says_where_the_log_starts(world: World) -> None:
+    world.create_topic([1])
+    (data,) = answers(answer(world, request((0, batch("a", control=True)))))
+    assert (data.error_code, data.log_start_offset) == (ErrorCode.INVALID_RECORD, 0)
+    broken = batch("a")[:-1] + b"x"
+    (data,) = answers(answer(world, request((0, broken))))
+    assert (data.error_code, data.log_start_offset) == (ErrorCode.CORRUPT_MESSAGE, -1)
 
 
 def test_a_repeated_idempotent_batch_is_answered_with_its_first_offset(world: World) -> None:

@@ -116,8 +116,37 @@ REFUSED = {
     "type": (77, "x", ("a", SET, "1"), ErrorCode.UNSUPPORTED_VERSION),
     "all groups": (GROUP, "", ("consumer.session.timeout.ms", SET, "1"), ErrorCode.INVALID_REQUEST),
     "group config": (GROUP, "g", ("session.timeout", SET, "1"), ErrorCode.INVALID_CONFIG),
+    "group number": (GROUP, "g", ("consumer.session.timeout.ms", SET, "long"), ErrorCode.INVALID_CONFIG),
+    "group, too short": (GROUP, "g", ("consumer.session.timeout.ms", SET, "44999"), ErrorCode.INVALID_CONFIG),
+    "group, too long": (GROUP, "g", ("consumer.session.timeout.ms", SET, "60001"), ErrorCode.INVALID_CONFIG),
+    "group, too often": (GROUP, "g", ("consumer.heartbeat.interval.ms", SET, "4999"), ErrorCode.INVALID_CONFIG),
+    "group, too seldom": (GROUP, "g", ("consumer.heartbeat.interval.ms", SET, "15001"), ErrorCode.INVALID_CONFIG),
     "metrics config": (CLIENT_METRICS, "m", ("every", SET, "1"), ErrorCode.INVALID_REQUEST),
+    "no subscription": (CLIENT_METRICS, "", ("interval.ms", SET, "1000"), ErrorCode.INVALID_REQUEST),
+    "metrics number": (CLIENT_METRICS, "m", ("interval.ms", SET, "often"), ErrorCode.INVALID_CONFIG),
+    "metrics, too often": (CLIENT_METRICS, "m", ("interval.ms", SET, "99"), ErrorCode.INVALID_REQUEST),
+    "metrics, too seldom": (CLIENT_METRICS, "m", ("interval.ms", SET, "3600001"), ErrorCode.INVALID_REQUEST),
+    "match without a pattern": (CLIENT_METRICS, "m", ("match", SET, "client_id"), ErrorCode.INVALID_CONFIG),
+    "match of nothing": (CLIENT_METRICS, "m", ("match", SET, "client=a"), ErrorCode.INVALID_CONFIG),
+    "match of no pattern": (CLIENT_METRICS, "m", ("match", SET, "client_id=("), ErrorCode.INVALID_CONFIG),
+    "all topics": (TOPIC, "", ("retention.ms", SET, "1"), ErrorCode.INVALID_REQUEST),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (GROUP, "consumer.session.timeout.ms", "45000"),
+        (GROUP, "consumer.session.timeout.ms", "60000"),
+        (GROUP, "consumer.heartbeat.interval.ms", "5000"),
+        (GROUP, "consumer.heartbeat.interval.ms", "15000"),
+        (CLIENT_METRICS, "interval.ms", "100"),
+        (CLIENT_METRICS, "interval.ms", "3600000"),
+        (CLIENT_METRICS, "match", "client_id=a.*, client_software_name=b"),
+    ],
+)
+def test_changes_that_are_just_allowed(controller: Controller, kind: int, name: str, value: str) -> None:
+    assert change(controller, kind, "x", (name, SET, value))[0] is ErrorCode.NONE
 
 
 @pytest.mark.parametrize("case", REFUSED)
