@@ -47,7 +47,7 @@ FAULTS = (
 HAPPENINGS = ("election", "leaderless", "isr change", "out of range", "committed", "ack", "idempotent ack", "excused")
 
 
-FAULT_WEIGHTS = (6, 4, 3, 5, 2, 2, 1, 2, 2, 0.3)
+FAULT_WEIGHTS = (6, 4, 3, 5, 2, 2, 1, 2, 2, 0.3, 3)
 """How often each of the nemesis's deeds is done; a seed leaves some out and exaggerates others."""
 
 
@@ -265,6 +265,7 @@ class World:
                 self._elect_preferred,
                 self._delete_records,
                 self._delete_topic,
+                self._deafen,
             ],
             self._weights,
         )[0]
@@ -340,6 +341,13 @@ class World:
             self.cuts[second, first] = until
         else:
             self.counts["one way cut"] += 1
+
+    def _deafen(self) -> None:
+        """A broker is heard by the controller, but hears nothing of it."""
+        broker = self._some_broker()
+        if broker is not None and self._is_sound():
+            self.counts["one way cut"] += 1
+            self.cuts[CONTROLLER, broker.node_id] = self.now + self.random.choice([0.5, 1.5])
 
     def _leave(self) -> None:
         broker = self._some_broker()
