@@ -9,6 +9,8 @@ keeps its directory: data, broker logs, and what the nemesis did when.
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import logging
 import os
 import random
 import shutil
@@ -147,6 +149,7 @@ def _settle(history: History, kafka: Kafka, producers: list[Load], members: list
         )
     except TimeoutError as error:
         history.broken.append(str(error))
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
     for member in members:
         member.finish()
 
@@ -209,6 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = 0
     for number in range(seed, seed + options.runs):
         directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+        logging.basicConfig(
+            filename=directory / "clients.log", level="INFO", format="%(asctime)s %(name)s %(message)s", force=True
+        )
         outcome = run(options.seconds, number, directory, Quota())
         print(report(outcome), flush=True)
         if outcome.passed and not options.keep:

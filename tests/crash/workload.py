@@ -6,6 +6,8 @@ that after an outage the load comes back by itself. Values are `name:partition:n
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from typing import Any, Protocol
@@ -29,6 +31,11 @@ QUICK = {
     "topic.metadata.refresh.interval.ms": 2000,
     "log_level": 0,
 }
+
+
+LOGGER = logging.getLogger("rdkafka")
+DEBUG = {"debug": os.environ["CHAOS_DEBUG"], "log_level": 7} if "CHAOS_DEBUG" in os.environ else {}
+"""What librdkafka's consumers shall say, for looking into a run: `CHAOS_DEBUG=cgrp,fetch,topic,metadata`."""
 
 
 def value_of(name: str, partition: int, number: int) -> bytes:
@@ -202,7 +209,9 @@ class ConfluentMember:
                 "heartbeat.interval.ms": 500,
                 "fetch.queue.backoff.ms": 10,
                 **QUICK,
-            }
+                **DEBUG,
+            },
+            logger=LOGGER,
         )
         self._consumer.subscribe(topics)
         self._thread = threading.Thread(target=self._run, name=consuming.name, daemon=True)
