@@ -67,6 +67,11 @@ class MetadataLoader:
         """Whether a metadata transaction has begun and not ended; a controller that takes over then aborts it."""
         return self._transaction is not None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether metadata could not be replayed: then `image` is not the cluster's, and nobody may decide by it."""
+        return self._failed
+
     def publish_to(self, publisher: Publisher) -> None:
         """Call `publisher` with every delta from now on, in the order of these calls; first with all there is."""
         self._publishers.append(publisher)

@@ -201,6 +201,8 @@ class QuorumController:
 
     def _take_over(self, epoch: int) -> None:
         self._resign()
+        if self._loader.has_failed:
+            return
         now = self._now()
         self._image = self._loader.image
         self._last_appended = self._quorum.log_end_offset - 1

@@ -178,6 +178,16 @@ async def test_taking_over_an_empty_log_writes_the_metadata_version_first(story:
     assert story.loader.image.features.levels == {"metadata.version": 25}
 
 
+async def test_metadata_that_cannot_be_read_is_no_empty_log(story: Story) -> None:
+    story.quorum.leads_in = 1
+    story.quorum.append([b"no record"], 1)
+    story.quorum.elect(2)
+    assert len(story.faults) == 1
+    assert story.loader.has_failed
+    assert story.quorum.log_end_offset == 2
+    assert not story.controller.is_active
+
+
 async def test_an_answer_waits_for_its_records_and_for_their_publication(story: Story) -> None:
     await story.active().with_broker()
     seen: list[set[str]] = []
