@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from blumfeld.config.options import BROKER_OPTIONS, SECTIONS, TOPIC_OPTIONS, is_known
@@ -48,6 +50,15 @@ def test_texts_are_sentences_and_of_one_line() -> None:
             assert row.text.endswith((".", "…", ")")), row.name
             assert "\n" not in row.text
             assert "|" not in row.text
+
+
+def test_an_option_with_effect_is_read_somewhere_and_one_without_nowhere() -> None:
+    package = Path(__file__).parents[2] / "blumfeld"
+    sources = [path for path in package.rglob("*.py") if path.parent.name != "tables"]
+    text = "\n".join(path.read_text() for path in sources)
+    defaults = {name for row in TOPIC_OPTIONS.values() if row.effect for name, _ in row.synonyms}
+    read = {name for name in BROKER_OPTIONS if f'"{name}"' in text or name in defaults}
+    assert {name for name, row in BROKER_OPTIONS.items() if row.effect} == read
 
 
 def test_own_options_say_so_in_their_names() -> None:

@@ -66,6 +66,7 @@ OPTIONS = (
         60_000,
         "The most that group.consumer.session.timeout.ms of a group may be.",
         Between(1),
+        effect=False,
     ),
     Option(
         "group.consumer.heartbeat.interval.ms",
@@ -87,14 +88,23 @@ OPTIONS = (
         15_000,
         "The most that group.consumer.heartbeat.interval.ms of a group may be.",
         Between(1),
+        effect=False,
     ),
-    Option("group.consumer.max.size", Type.INT, _MAX_INT, "The most members of a KIP-848 group.", Between(1)),
+    Option(
+        "group.consumer.max.size",
+        Type.INT,
+        _MAX_INT,
+        "The most members of a KIP-848 group.",
+        Between(1),
+        effect=False,
+    ),
     Option(
         "group.consumer.assignors",
         Type.LIST,
         ["uniform", "range"],
         "The assignors of KIP-848 groups; the first is the default.",
         OneOf(("uniform", "range")),
+        effect=False,
     ),
     Option(
         "group.consumer.migration.policy",
@@ -102,6 +112,7 @@ OPTIONS = (
         "bidirectional",
         "Between which protocols a group may change while it has members.",
         OneOf(("DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"), case_matters=False),
+        effect=False,
     ),
     Option(
         "group.consumer.assignment.interval.ms",
@@ -110,6 +121,7 @@ OPTIONS = (
         "The least time between two assignments of a KIP-848 group.",
         Between(0),
         _CLUSTER,
+        effect=False,
     ),
     Option("offset.metadata.max.bytes", Type.INT, 4_096, "The longest text that may be kept with an offset."),
     Option(
@@ -170,6 +182,7 @@ OPTIONS = (
         900_000,
         "The longest transaction that a producer may ask for.",
         Between(1),
+        effect=False,
     ),
     Option(
         "transactional.id.expiration.ms",
@@ -177,6 +190,7 @@ OPTIONS = (
         604_800_000,
         "A transactional id is forgotten after this long without a transaction.",
         Between(1),
+        effect=False,
     ),
     Option(
         "transaction.state.log.num.partitions",
@@ -205,6 +219,7 @@ OPTIONS = (
         100 << 20,
         "The largest segment of __transaction_state.",
         Between(1),
+        effect=False,
     ),
     Option(
         "transaction.state.log.load.buffer.size",
@@ -212,6 +227,7 @@ OPTIONS = (
         5 << 20,
         "How much of __transaction_state is read at once when a coordinator starts.",
         Between(1),
+        effect=False,
     ),
     Option(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
@@ -219,6 +235,7 @@ OPTIONS = (
         10_000,
         "How often transactions that took too long are looked for.",
         Between(1),
+        effect=False,
     ),
     Option(
         "transaction.remove.expired.transaction.cleanup.interval.ms",
@@ -226,6 +243,7 @@ OPTIONS = (
         3_600_000,
         "How often transactional ids to forget are looked for.",
         Between(1),
+        effect=False,
     ),
     Option(
         "transaction.partition.verification.enable",

@@ -153,6 +153,7 @@ OPTIONS = (
         60_000,
         "How often the log start offsets are written down.",
         Between(0),
+        effect=False,
     ),
     Option(
         "log.message.timestamp.type",

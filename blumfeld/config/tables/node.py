@@ -57,6 +57,7 @@ OPTIONS = (
         25,
         "How long metadata records may be gathered before they are written.",
         Between(0),
+        effect=False,
     ),
     Option(
         "controller.quorum.request.timeout.ms",
@@ -78,6 +79,7 @@ OPTIONS = (
         1 << 20,
         "The most metadata records in one fetch.",
         Between(1),
+        effect=False,
     ),
     Option(
         "controller.quorum.fetch.snapshot.max.bytes",
@@ -85,6 +87,7 @@ OPTIONS = (
         1 << 20,
         "The most bytes of a metadata snapshot in one fetch.",
         Between(1),
+        effect=False,
     ),
     Option(
         "controller.quorum.auto.join.enable",
@@ -163,6 +166,7 @@ OPTIONS = (
         Type.BOOLEAN,
         True,
         "Whether a stopping broker hands its partitions over first.",
+        effect=False,
     ),
     Option(
         "auto.leader.rebalance.enable",
