@@ -50,7 +50,14 @@ class DataPlane:
         self.membership = Membership(node_id, ClusterImage())
         self._channel = channel
         self._isr_changes = IsrChanges(channel, self.membership, env.clock, self._settle)
-        self._fetchers = Fetchers(env, config, self.membership, listener, self._settle)
+        self._fetchers = Fetchers(
+            env,
+            config,
+            self.membership,
+            listener,
+            self._settle,
+            lambda partition, offset: logs.flushed(partition.log, offset),
+        )
         self._directories = DirectoryAssignments(channel, self.membership)
         self.replicas = ReplicaManager(
             logs,

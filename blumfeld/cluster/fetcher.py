@@ -27,12 +27,17 @@ from blumfeld.protocol.errors import ErrorCode, ProtocolError
 from blumfeld.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from blumfeld.cluster.followers import Membership
     from blumfeld.cluster.partition import Partition
     from blumfeld.config.sources import Config
     from blumfeld.env.environment import Env
+    from blumfeld.protocol.messages.fetch import FetchResponse
 
 _log = logging.getLogger(__name__)
+
+Flush = Callable[["Partition", int], "Future[int]"]
 
 FETCH_VERSION: Final = 17
 """The version that metadata.version 25 prescribes between brokers (18 belongs to 27)."""
@@ -54,6 +59,7 @@ class ReplicaFetcher:
         options: what and how much is fetched at once.
         timeout_ms: replica.socket.timeout.ms.
         settle: called with each partition whose log moved.
+        flush: makes a partition's log durable up to an offset (`LogManager.flushed`).
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class ReplicaFetcher:
         options: FetchOptions,
         timeout_ms: float,
         settle: Callable[[Partition], None],
+        flush: Flush,
     ) -> None:
         self._env = env
         self._leader_id = leader_id
@@ -73,7 +80,8 @@ class ReplicaFetcher:
         self._timeout_ms = timeout_ms
         self._max_reconnect_s = options.backoff_s
         self._settle = settle
-        self._replication = Replication(membership.node_id, options)
+        self._flush = flush
+        self._replication = Replication(membership.node_id, options, self._make_durable)
         self._links: list[Link] = []
         self._in_flight: dict[Link, asyncio.Task[Any]] = {}
         self._locating: asyncio.Task[None] | None = None
@@ -194,22 +202,39 @@ class ReplicaFetcher:
             del self._in_flight[link]
         if done.cancelled() or self._stopped:
             return
-        error = done.exception()
         now = self._env.clock.monotonic()
-        if error is None:
-            self._reconnect_s = 0.0
-            self._membership.unreachable.discard(self._leader_id)
-            for partition in self._replication.answered(number, done.result(), now):
-                self._settle(partition)
-            if self._locating is None and self._replication.lost():
-                self._locating = asyncio.get_running_loop().create_task(self._locate_lost(link))
-        elif isinstance(error, LinkError | ProtocolError):
+        try:
+            self._take(link, number, done.result(), now)
+        except (LinkError, ProtocolError) as error:
             self._rest(error, now)
-        else:
-            raise error
+        except Exception as error:  # noqa: BLE001  a defect of ours must not end replication from this leader
+            _log.exception("cannot take what broker %d sent", self._leader_id)
+            self._rest(error, now)
         if not self._in_flight:
             self._cancel_timer()
             self._ask()
+
+    def _take(self, link: Link, number: int, response: FetchResponse, now: float) -> None:
+        self._reconnect_s = 0.0
+        self._membership.unreachable.discard(self._leader_id)
+        for partition in self._replication.answered(number, response, now):
+            self._settle(partition)
+        if self._locating is None and self._replication.lost():
+            self._locating = asyncio.get_running_loop().create_task(self._locate_lost(link))
+
+    def _make_durable(self, partition: Partition, offset: int) -> None:
+        """The flush policy wants the records on the device before they are promised."""
+        loop = asyncio.get_running_loop()
+        self._flush(partition, offset).add_done_callback(
+            lambda _: loop.call_soon_threadsafe(self._made_durable, partition)
+        )
+
+    def _made_durable(self, partition: Partition) -> None:
+        self._replication.flushed(partition)
+        if not self._stopped and not self._in_flight:
+            self._ask_at(0.0)
+        elif not self._stopped and self._timer is None:
+            self._ask_at(self._env.clock.monotonic() + OVERTAKE_AFTER_S)
 
     def _rest(self, error: Exception, now: float) -> None:
         """The connection failed: begin again in a while."""
@@ -277,15 +302,23 @@ class Fetchers:
         membership: who we are, and where the others listen.
         listener: the name of the inter-broker listener.
         settle: called with each partition whose log moved (`ReplicaManager.settle`).
+        flush: makes a partition's log durable up to an offset (`LogManager.flushed`).
     """
 
     def __init__(
-        self, env: Env, config: Config, membership: Membership, listener: str, settle: Callable[[Partition], None]
+        self,
+        env: Env,
+        config: Config,
+        membership: Membership,
+        listener: str,
+        settle: Callable[[Partition], None],
+        flush: Flush,
     ) -> None:
         self._env = env
         self._membership = membership
         self._listener = listener
         self._settle = settle
+        self._flush = flush
         self._timeout_ms = config.int("replica.socket.timeout.ms")
         self._options = FetchOptions(
             max_wait_ms=config.int("replica.fetch.wait.max.ms"),
@@ -312,6 +345,7 @@ class Fetchers:
                 self._options,
                 self._timeout_ms,
                 self._settle,
+                self._flush,
             )
         self._leaders[partition] = leader
         fetcher.follow(partition)

@@ -11,6 +11,8 @@ Invariants
 - Divergence (KIP-595): the log is cut to what both have, and asked again from there. A log is dropped as a whole only
   when the leader's begins above our end; when the leader's ends below ours, ours is cut (unclean election).
 - A partition in trouble is delayed by itself; the others go on.
+- Where the flush policy asks for it, nothing is fetched on before what was written is on the device: the leader takes
+  the next fetch for a promise.
 - Partitions that do not move cost nothing: neither in requests nor in answers nor here.
 
 A partition in here:
@@ -31,7 +33,7 @@ from blumfeld.cluster.partition import Role
 from blumfeld.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from blumfeld.cluster.partition import Partition
     from blumfeld.protocol.messages.fetch import FetchRequest, FetchResponse
@@ -92,11 +94,15 @@ class Replication:
     Args:
         node_id: this broker.
         options: see `FetchOptions`.
+        flush: called with a partition and the offset up to which it must be flushed; `flushed` is to be called then.
     """
 
-    def __init__(self, node_id: int, options: FetchOptions) -> None:
+    def __init__(
+        self, node_id: int, options: FetchOptions, flush: Callable[[Partition, int], None] | None = None
+    ) -> None:
         self._node_id = node_id
         self._options = options
+        self._flush = flush
         self._session = FetchSession(options.max_bytes)
         self._states: dict[Partition, _State] = {}
         self._by_key: dict[tuple[bytes, int], Partition] = {}
@@ -229,9 +235,20 @@ class Replication:
             self._delay(partition, now)
             return False
         self._states[partition].delay_s = 0.0
-        if partition.log_end_offset != before or partition.log_start_offset != told.log_start_offset:
+        if result.must_flush and self._flush is not None:
+            self._states[partition].ready_at = float("inf")
+            self._session.remove(partition)
+            self._flush(partition, result.last_offset + 1)
+        elif partition.log_end_offset != before or partition.log_start_offset != told.log_start_offset:
             self._session.add(partition)
         return True
+
+    def flushed(self, partition: Partition) -> None:
+        """What `flush` was called for is on the device."""
+        state = self._states.get(partition)
+        if state is not None and state.ready_at == float("inf"):
+            state.ready_at = None
+            self._session.add(partition)
 
     def _diverged(self, partition: Partition, epoch: int, end_offset: int, now: float) -> bool:
         """The leader's history of `epoch` ends at `end_offset`: keep what both have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from blumfeld.broker.api.fetch import fetch
 from blumfeld.broker.api.list_offsets import list_offsets
 from blumfeld.cluster.fetcher import Fetchers
+from blumfeld.cluster.partition import Partition
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import SystemClock
 from blumfeld.env.entropy import SeededEntropy
@@ -19,6 +21,7 @@ from blumfeld.env.environment import Env
 from blumfeld.env.net import RealNetwork
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.metadata_log import RegisterBrokerRecord
+from blumfeld.storage.log_config import LogConfig
 from tests.cluster.peers import Peer, listening
 from tests.cluster.world import Member, World, batch, context
 
@@ -64,13 +67,20 @@ def leader_peer(member: Member) -> Peer:
     )
 
 
+def flush(partition: Partition, offset: int) -> Future[int]:
+    """As the log manager's group commit, at once."""
+    future: Future[int] = Future()
+    future.set_result(partition.log.flush(offset))
+    return future
+
+
 @asynccontextmanager
 async def fetching(world: Replicating, **properties: str) -> AsyncIterator[Fetchers]:
     """Broker 2 with real fetchers."""
     member = world[2]
     env = Env(SystemClock(), SeededEntropy(2), member.disk, RealNetwork())
     config = Config([Layer("test", {"replica.fetch.backoff.ms": "200", **properties})])
-    fetchers = Fetchers(env, config, member.membership, "PLAINTEXT", member.replicas.settle)
+    fetchers = Fetchers(env, config, member.membership, "PLAINTEXT", member.replicas.settle, flush)
     member.replicas._followed = fetchers
     try:
         yield fetchers
@@ -183,6 +193,17 @@ async def test_a_follower_behind_the_leaders_start_looks_up_where_to_begin(world
         world.elect(1, [1])  # a new leader epoch: followed anew
         await until(lambda: world[2].partition().log_end_offset == 5)
         assert world[2].partition().log_start_offset == 3
+
+
+async def test_a_flush_policy_holds_on_followers_too(world: Replicating) -> None:
+    async with fetching(world):
+        world.create_topic([1, 2])
+        log = world[2].partition().log
+        log.update_config(LogConfig(flush_messages=1))
+        for number in range(3):
+            world[1].produce(str(number), acks=-1)
+            await until(lambda: world[1].partition().high_watermark == world[1].partition().log_end_offset)
+            assert log.recovery_point == log.log_end_offset, "what the leader counts is on the device"
 
 
 async def test_stopping_leaves_no_task_behind(world: Replicating) -> None:

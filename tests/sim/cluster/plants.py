@@ -7,7 +7,7 @@ anything with its `setattr`), so that nothing stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from blumfeld.cluster.followers import Follower, Membership
 from blumfeld.cluster.isr import Answered, Isr, IsrProposal
@@ -50,6 +50,33 @@ def forget_the_start_of_the_epoch(patch: Patcher) -> None:
     patch.setattr(Leadership, "_maybe_expand", maybe_expand)
 
 
+def _do_not_wait_for_candidates(patch: Patcher) -> None:
+    """The second guard of the high watermark, which waits for whoever is caught up and may join the ISR."""
+
+    class Strict:
+        """A membership in which nobody may join."""
+
+        def __init__(self, membership: Membership) -> None:
+            self._membership = membership
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._membership, name)
+
+        def may_join_isr(self, broker_id: int, broker_epoch: int | None) -> bool:
+            return False
+
+    def advance(self: Leadership, now: float) -> bool:
+        membership = self.membership
+        self.membership = cast(Any, Strict(membership))
+        try:
+            return original(self, now)
+        finally:
+            self.membership = membership
+
+    original = Leadership.advance_high_watermark
+    patch.setattr(Leadership, "advance_high_watermark", advance)
+
+
 def count_only_the_committed_isr(patch: Patcher) -> None:
     """The high watermark does not wait for a replica that the controller may have taken in already."""
 
@@ -57,28 +84,8 @@ def count_only_the_committed_isr(patch: Patcher) -> None:
         self.proposal = proposal
         self.maximal = self.committed
 
-    def may_join(self: Membership, broker_id: int, broker_epoch: int | None) -> bool:
-        return False
-
-    def advance(self: Leadership, now: float) -> bool:
-        patched, self.membership = self.membership, Nobody(self.membership)  # type: ignore[assignment]
-        try:
-            return original(self, now)
-        finally:
-            self.membership = patched
-
-    class Nobody:
-        def __init__(self, membership: Membership) -> None:
-            self._membership = membership
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._membership, name)
-
-        may_join_isr = may_join
-
-    original = Leadership.advance_high_watermark
     patch.setattr(Isr, "propose", propose)
-    patch.setattr(Leadership, "advance_high_watermark", advance)
+    _do_not_wait_for_candidates(patch)
 
 
 def shrink_before_it_is_committed(patch: Patcher) -> None:
@@ -111,6 +118,7 @@ def take_doubt_for_no(patch: Patcher) -> None:
         return Answered.ROLLED_BACK
 
     patch.setattr(Isr, "refused", refused)
+    _do_not_wait_for_candidates(patch)
 
 
 def count_fetches_of_an_earlier_epoch(patch: Patcher) -> None:
