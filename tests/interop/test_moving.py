@@ -217,7 +217,11 @@ def test_apache_kafka_serves_every_record_from_our_data_directory_and_we_go_on_a
     with logs_of(data) as manager:
         transact(log_of(manager, "transactions"))
         overwrite(log_of(manager, "compacted", COMPACT))
-        compact(log_of(manager, "compacted"))
+        dirty_bytes = log_of(manager, "compacted").size
+    with Cluster(data=data, config={**OURS, **QUICK_CLEANER, "log.cleaner.enable": "true"}) as cluster:
+        wait_until_cleaned(cluster.kafka, data / "1", "compacted 0 ")
+    with logs_of(data) as manager:
+        assert log_of(manager, "compacted").size < dirty_bytes / 2
         overwrite(log_of(manager, "for-both-cleaners", COMPACT))
     with Cluster(data=data, config=OURS) as cluster:
         cluster.kafka.produce("plain", *[b"after the restart %d" % n for n in range(50)], partition=1)
@@ -234,9 +238,7 @@ def test_apache_kafka_serves_every_record_from_our_data_directory_and_we_go_on_a
 
     with ApacheKafka.in_place_of(tmp_path / "kafka", jars, data, properties=QUICK_CLEANER) as theirs:
         with Kafka(theirs.bootstrap_servers) as kafka:
-            checkpoint = data / "1" / "cleaner-offset-checkpoint"
-            wanted = f"for-both-cleaners 0 {upper}"
-            kafka.wait_until(lambda: wanted in checkpoint.read_text(), f"Kafka has cleaned: {wanted}", 30)
+            wait_until_cleaned(kafka, theirs.data, f"for-both-cleaners 0 {upper}")
             assert everything(kafka) == expected
             placed = kafka.produce("plain", b"by Kafka", partition=0)
             commit(theirs.bootstrap_servers, {0: 8})
@@ -249,6 +251,12 @@ def test_apache_kafka_serves_every_record_from_our_data_directory_and_we_go_on_a
         for topic in ("compacted", "transactions", "for-both-cleaners"):
             assert found["records"][topic] == expected["records"][topic]
             assert found["committed records"][topic] == expected["committed records"][topic]
+
+
+def wait_until_cleaned(kafka: Kafka, directory: Path, line: str) -> None:
+    """Until a broker has written that into its cleaner-offset-checkpoint."""
+    checkpoint = directory / "cleaner-offset-checkpoint"
+    kafka.wait_until(lambda: checkpoint.exists() and line in checkpoint.read_text(), f"it says {line!r}", 30)
 
 
 def clean_a_copy(data: Path, copy: Path, expected: dict[str, Any]) -> int:
