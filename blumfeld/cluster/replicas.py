@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from blumfeld.cluster.followers import Membership
-from blumfeld.cluster.image.configs import ConfigResourceType
+from blumfeld.cluster.image.configs import ConfigResource, ConfigResourceType
 from blumfeld.cluster.image.delta import difference
 from blumfeld.cluster.image.image import EMPTY_IMAGE
 from blumfeld.cluster.partition import NO_LEADER, Partition
@@ -109,7 +109,7 @@ class ReplicaManager:
         self.membership = membership
         self.image: MetadataImage = EMPTY_IMAGE
         self._clock = clock
-        self._config = config
+        self._static = self._config = config
         self._max_lag_s = config.int("replica.lag.time.max.ms") / 1000
         self.wake = wake
         self._followed = followed
@@ -249,6 +249,9 @@ class ReplicaManager:
         if delta.cluster is not None:
             self._reconsider(delta.cluster.changed_brokers)
         if delta.configs is not None:
+            mine = (ConfigResource.broker(None), ConfigResource.broker(self.membership.node_id))
+            if any(resource in delta.configs.changed for resource in mine):
+                self._reconfigure_all()
             for resource in delta.configs.changed:
                 if resource.type == ConfigResourceType.TOPIC:
                     self._reconfigure(resource.name)
@@ -266,11 +269,12 @@ class ReplicaManager:
             self.logs.delete(log.topic, log.partition)
         return len(strays)
 
-    def reconfigured(self, config: Config) -> None:
-        """The broker's own options changed: give the new defaults to all topics."""
-        self._config = config
-        overrides = self.image.configs.of_topic
-        self.logs.update_config(config, overrides)
+    def _reconfigure_all(self) -> None:
+        """Dynamic configs of brokers changed: topics may have other defaults."""
+        configs = self.image.configs
+        self._config = self._static.with_dynamic(configs.cluster_defaults, configs.of_broker(self.membership.node_id))
+        overrides = configs.of_topic
+        self.logs.update_config(self._config, overrides)
         for topic in self._by_name:
             self._set_min_in_sync(topic, overrides(topic))
 

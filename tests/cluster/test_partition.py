@@ -7,6 +7,7 @@ import pytest
 from blumfeld.cluster.partition import Role
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.alter_partition import AlterPartitionResponse
+from blumfeld.protocol.messages.metadata_log import ConfigRecord
 from tests.cluster.world import World
 
 
@@ -140,6 +141,17 @@ def test_lowering_min_insync_replicas_lets_the_high_watermark_go_on(world: World
     assert partition.high_watermark == 0
     partition.set_min_in_sync(1, world.clock.monotonic())
     assert partition.high_watermark == 1
+
+
+def test_the_clusters_default_of_min_insync_replicas_may_change(world: World) -> None:
+    world.create_topic([1, 2])
+    world.replicate()
+    world.commit(ConfigRecord(resource_type=4, resource_name="", name="min.insync.replicas", value="2"))
+    world.fence(2)
+    world.change(isr=[1])
+    assert world[1].produce("a", acks=-1).error is ErrorCode.NOT_ENOUGH_REPLICAS
+    world.commit(ConfigRecord(resource_type=4, resource_name="", name="min.insync.replicas", value=None))
+    assert world[1].produce("a", acks=-1).error is ErrorCode.NONE
 
 
 # --- in sync ------------------------------------------------------------------------------------------------------

@@ -105,6 +105,9 @@ class Logs:
         self.by_name.pop((topic, partition)).abandon()
         self.disk.remove_tree(f"/data/{topic}-{partition}")
 
+    def update_config(self, config: Config, overrides: Any) -> None:
+        self.config = config
+
     def directory_of(self, log: Log) -> bytes:
         return DIRECTORY
 
