@@ -137,6 +137,7 @@ class Round:
         self._limits = limits
         self._generation = log.generation
         self._segments = [segment for segment in log.segments if segment.base_offset < due.upper]
+        self._ends = [*(segment.base_offset for segment in self._segments[1:]), due.upper]
         self._offsets = OffsetMap(limits.map_bytes)
         self._dirty_aborted = log.aborted_transactions(due.first_dirty, due.upper)
         self._cleaning = Cleaning(
@@ -148,6 +149,7 @@ class Round:
             delete_retention_ms=log.config.delete_retention_ms,
             breathe=limits.breathe,
         )
+        self._groups: list[list[Segment]] = []
         self._bytes_read = 0
         self._bytes_written = 0
 
@@ -156,11 +158,9 @@ class Round:
 
         Raises `Interrupted` where the log changed. The generator may be closed at any point between two steps.
         """
-        yield self._note_keys
-        end = self._offsets.latest_offset + 1
-        if end <= self._due.first_dirty:
-            end = self._due.first_dirty
-        for group in self._groups(end):
+        yield self._prepare
+        end = max(self._offsets.latest_offset + 1, self._due.first_dirty)
+        for group in self._groups:
             written: list[Segment] = []
             try:
                 yield partial(self._rewrite, group, written)
@@ -183,6 +183,10 @@ class Round:
             raise Interrupted(f"{log.topic_partition} changed while it was compacted")
 
     # In a thread.
+    def _prepare(self) -> None:
+        self._note_keys()
+        self._group()
+
     def _note_keys(self) -> None:
         """Put the keys of the dirty part into the map, as far as they fit.
 
@@ -191,8 +195,7 @@ class Round:
         self.log.flush()
         transactions = CleanedTransactions(self._dirty_aborted)
         first_dirty = self._due.first_dirty
-        ends = [segment.base_offset for segment in self._segments[1:]] + [self._due.upper]
-        for segment, end in zip(self._segments, ends, strict=True):
+        for segment, end in zip(self._segments, self._ends, strict=True):
             if end <= first_dirty:
                 continue
             with segment.data.pinned() as file:
@@ -216,7 +219,7 @@ class Round:
         A single segment of which everything is left stays as it is.
         """
         log = self.log
-        self._cleaning.upper = self._end_of(group[-1])
+        self._cleaning.upper = self._ends[self._segments.index(group[-1])]
         cleaned = Segment(log.home, log.directory, group[0].base_offset, log.config, suffix=CLEANED)
         log.home.disk.open(cleaned.data.path, create=True).close()
         written.append(cleaned)
@@ -290,34 +293,33 @@ class Round:
                     disk.remove(path)
         written.clear()
 
-    def _end_of(self, segment: Segment) -> int:
-        index = self._segments.index(segment) + 1
-        return self._segments[index].base_offset if index < len(self._segments) else self._due.upper
-
-    # By the log's owner.
-    def _groups(self, end: int) -> list[list[Segment]]:
-        """The segments below `end`, such that each group fits into one segment."""
-        segments = [segment for segment in self._segments if segment.base_offset < end]
+    def _group(self) -> None:
+        """Note the segments of the round, such that each group fits into one segment."""
+        end = self._offsets.latest_offset + 1
         config = self.log.config
-        groups: list[list[Segment]] = []
         size = index_bytes = time_index_bytes = 0
-        for position, segment in enumerate(segments):
+        for segment, segment_end in zip(self._segments, self._ends, strict=True):
+            if segment.base_offset >= end:
+                break
+            own_index, own_time_index = self._size(segment.offset_index.path), self._size(segment.time_index.path)
             size += segment.size
-            index_bytes += segment.offset_index.entries * 8
-            time_index_bytes += segment.time_index.entries * 12
-            following = segments[position + 1].base_offset if position + 1 < len(segments) else self._due.upper
+            index_bytes += own_index
+            time_index_bytes += own_time_index
             fits = (
-                groups
+                self._groups
                 and size <= config.segment_bytes
                 and index_bytes <= config.segment_index_bytes
                 and time_index_bytes <= config.segment_index_bytes
-                and (not segment.size or following - 1 - groups[-1][0].base_offset <= MAX_RELATIVE_OFFSET)
+                and (not segment.size or segment_end - 1 - self._groups[-1][0].base_offset <= MAX_RELATIVE_OFFSET)
             )
             if fits:
-                groups[-1].append(segment)
+                self._groups[-1].append(segment)
             else:
-                groups.append([segment])
-                size = segment.size
-                index_bytes = segment.offset_index.entries * 8
-                time_index_bytes = segment.time_index.entries * 12
-        return groups
+                self._groups.append([segment])
+                size, index_bytes, time_index_bytes = segment.size, own_index, own_time_index
+
+    def _size(self, path: str) -> int:
+        try:
+            return self.log.home.disk.size(path)
+        except FileNotFoundError:
+            return 0  # renamed or removed meanwhile: the round will notice
