@@ -96,6 +96,7 @@ class Node:
         self._logs = LogManager(config, env.disk, env.clock, env.entropy)
         self._undo.append(self._close_logs)
         self._logs.open(self.cluster_id, self.node_id)
+        self._logs.on_directory_failure = self._on_directory_failure(asyncio.get_running_loop())
         self._loader = MetadataLoader(self._on_fault, SUPPORTED_FEATURES)
         self._raft = make_raft(self._plan, self.node_id, config, env, self._logs, self._links, self._on_fault)
         self._snapshots = Snapshots(self._raft, self._loader)
@@ -135,6 +136,14 @@ class Node:
         await self._loaded()
         self._logs.wake = asyncio.get_running_loop().call_soon_threadsafe
         self._turn_logs()
+
+    def _on_directory_failure(self, loop: asyncio.AbstractEventLoop) -> Callable[[bytes], None]:
+        """What a thread that met the failure calls."""
+
+        def told(directory_id: bytes) -> None:
+            loop.call_soon_threadsafe(self._directory_failed)
+
+        return told
 
     def _compose_controller(self) -> QuorumController:
         config = self._config
@@ -244,6 +253,13 @@ class Node:
             raise StartError(busy_port(endpoint.host, endpoint.port, error)) from error
         self._undo.append(listener.stop)
         return listener
+
+    def _directory_failed(self) -> None:
+        """The controller hears at once that others have to lead; a broker without any directory has nothing to do."""
+        if self._logs.directory_ids():
+            self._lifecycle.hurry()
+        else:
+            self._on_fault("all log directories are offline: see above why, repair them, and start the broker again")
 
     async def _loaded(self) -> None:
         """Ready means that groups can be joined: the coordinators of what this broker leads have loaded."""
