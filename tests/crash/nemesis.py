@@ -183,15 +183,11 @@ class Nemesis:
             for node in self._nodes:
                 node.kill()
         else:
-            threads = [threading.Thread(target=node.process.stop) for node in self._nodes]
-            for node in self._nodes:
-                node.is_down = True
+            threads = [threading.Thread(target=node.stop) for node in self._nodes]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join(60)
-            for node in self._nodes:
-                self._cluster.links.do(do="close", node=node.id)
         self._note(kind, "kill -9" if hard else "stop", lasts_s, self._start_all)
 
     def _start_all(self) -> None:

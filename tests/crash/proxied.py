@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Links:
     """The proxies, in a process of their own."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.links"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -35,9 +37,10 @@ class Links:
         """Have a command carried out; returns when it is."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "done\n", "the network is gone"
+        with self._lock:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            assert self._process.stdout.readline() == "done\n", "the network is gone"
 
     def close(self) -> None:
         """End the process."""
