@@ -60,10 +60,12 @@ def open_log(log: Log, *, clean: bool, recovery_point: int, log_start_offset: in
 
 def _open(log: Log, clean: bool, recovery_point: int, log_start_offset: int, high_watermark: int) -> None:
     disk = log.home.disk
-    if not disk.exists(log.directory):
+    names: list[str] = []
+    if disk.exists(log.directory):
+        names = _finish_interrupted(log, disk.list(log.directory))
+    else:
         disk.make_directories(log.directory)
         log.parent_changed = True
-    names = _finish_interrupted(log, disk.list(log.directory))
     _load_topic_id(log, names)
     without_index = _load_segments(log, names)
     _drop_below(log, log_start_offset)
@@ -274,7 +276,8 @@ def _recover_segment(
 ) -> tuple[BadBatch | None, int]:
     """Check and note every batch: (the first bad one if any, the offset after the last good one).
 
-    `stored_starts`: where epochs began by the file. It is right where compaction has removed an epoch's first batches.
+    `stored_starts`: where epochs began by the file. It is right where compaction has removed an epoch's first batches,
+    or all of them.
     """
     segment.start_over()
     base_offset = segment.base_offset
@@ -293,8 +296,10 @@ def _recover_segment(
                 raise BadBatch(position, f"offsets {first} to {last} where {expected} or more follows")
             segment.note(position, len(data), last, max_timestamp)
             if epoch > latest_epoch:
-                start = stored_starts.get(epoch, first)
-                epochs.assign(epoch, start if expected <= start < first else first)
+                for stored, start in stored_starts.items():
+                    if latest_epoch < stored <= epoch and expected <= start < first:
+                        epochs.assign(stored, start)
+                epochs.assign(epoch, first)
                 latest_epoch = epoch
             if producer_id >= 0:
                 _replay(log, segment, RecordBatch(data))

@@ -215,7 +215,8 @@ class World:
         first = log.log_start_offset
         for entry in model.line.between(first, model.flushed):
             require(line.at(entry.base) is entry, f"flushed batch {entry.batch} is not in the log")
-        require(first <= model.start or first == end, f"the log starts at {first}, beyond {model.start}")
+        highest = max(model.start, model.trimmed)
+        require(first <= highest or first == end, f"the log starts at {first}, beyond {highest}")
         model.settle(line, end, first, durable=crashed)
         log.update_high_watermark(model.high_watermark)
         model.high_watermark = log.high_watermark
