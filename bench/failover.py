@@ -112,7 +112,7 @@ def one_round(peer: Peer, scenario: Scenario, topic: str) -> float:
 
 def _create(servers: str, topic: str, replicas: list[int]) -> None:
     admin = AdminClient({"bootstrap.servers": servers, **load.QUIET})
-    new = NewTopic(topic, num_partitions=-1, replica_assignment=[replicas], config={"min.insync.replicas": "2"})
+    new = NewTopic(topic, num_partitions=1, replica_assignment=[replicas], config={"min.insync.replicas": "2"})
     admin.create_topics([new])[topic].result(30)
     asyncio.run(_ask(servers, lambda client: _in_sync(client, topic)))
 
