@@ -289,11 +289,19 @@ class BrokerLifecycle:
             return 0.0
         if response.error_code != ErrorCode.NONE:
             _log.warning("heartbeat refused: %s", ErrorCode(response.error_code).name)
-            if response.error_code in FORGOTTEN:
-                await self._register()
-                return 0.0
+            if response.error_code in FORGOTTEN and not leaving:
+                return await self._register_again()
             return min(self._interval_s, LAST_RETRY_S)
         return await self._heed(response, leaving)
+
+    async def _register_again(self) -> float:
+        """Come back under a new broker epoch. A broker that serves does not stop because that takes long."""
+        try:
+            await self._register()
+        except (ControllerUnavailable, RegistrationRefused) as error:
+            _log.error("this broker is not registered any more, and cannot be: %s", error)
+            return LAST_RETRY_S
+        return 0.0
 
     async def _shut_down(self) -> None:
         """Without a word: there is no controller that could take our leaderships away."""

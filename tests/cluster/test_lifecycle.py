@@ -201,6 +201,17 @@ async def test_a_broker_that_the_controller_does_not_know_registers_again(life: 
     await until(lambda: life.epochs == [EPOCH, EPOCH])
 
 
+async def test_a_broker_that_serves_does_not_stop_because_it_cannot_register(life: Life) -> None:
+    life.lifecycle.start()
+    await until(lambda: life.epochs == [EPOCH])
+    life.apply(EPOCH)
+    life.lifecycle.ready()
+    await asyncio.wait_for(life.lifecycle.unfenced(), 2)
+    life.controller.refusals = [ErrorCode.INCONSISTENT_CLUSTER_ID]
+    life.controller.heartbeat_errors = [ErrorCode.BROKER_ID_NOT_REGISTERED] * 2
+    await until(lambda: life.epochs == [EPOCH, EPOCH])
+
+
 async def test_a_fenced_broker_says_at_once_that_it_caught_up_again(life: Life) -> None:
     life.lifecycle.start()
     await until(lambda: life.epochs == [EPOCH])
