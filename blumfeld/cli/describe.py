@@ -23,7 +23,7 @@ DYNAMIC_TOPIC_CONFIG = 1
 @client_command
 async def command(cluster: ClusterClient, topic: str, as_json: bool, all_configs: bool) -> None:
     """Show TOPIC: id, configs, and each partition's leader, replicas and in-sync replicas."""
-    found = await cluster.topic(topic)
+    found = await cluster.topic(topic, leading=())
     request = DescribeConfigsRequest(
         resources=[
             DescribeConfigsRequest.Resource(resource_type=TOPIC_RESOURCE, resource_name=topic, configuration_keys=None)

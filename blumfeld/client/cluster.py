@@ -6,7 +6,7 @@ Owns the links and the metadata fetched last. Retries what Kafka's errors call r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blumfeld.client.errors import NoBroker, RequestFailed, check
@@ -136,14 +136,17 @@ class ClusterClient:
         self._controller_id = response.controller_id
         return response
 
-    async def topic(self, name: str, *, create: bool = False) -> MetadataResponse.Topic:
-        """One topic, once it exists and all its partitions have leaders."""
+    async def topic(
+        self, name: str, *, create: bool = False, leading: Container[int] | None = None
+    ) -> MetadataResponse.Topic:
+        """One topic, once it exists and its partitions have leaders: those of `leading`, or all."""
 
         async def attempt() -> MetadataResponse.Topic:
             found = (await self.metadata([name], create=create)).topics[0]
             check(found.error_code, f"topic {name}")
             for partition in found.partitions:
-                check(partition.error_code, f"{name}-{partition.partition_index}")
+                if leading is None or partition.partition_index in leading:
+                    check(partition.error_code, f"{name}-{partition.partition_index}")
             return found
 
         try:

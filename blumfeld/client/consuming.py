@@ -49,11 +49,12 @@ class Consumer:
 
     async def offsets(self, topic: str, partitions: Iterable[int] | None, timestamp: int) -> dict[int, int]:
         """Offset of each partition at `timestamp` (ms, EARLIEST or LATEST); -1 where there is none."""
+        asked = None if partitions is None else list(partitions)
 
         async def attempt() -> dict[int, int]:
-            found = await self._cluster.topic(topic)
+            found = await self._cluster.topic(topic, leading=asked)
             wanted = {p.partition_index: p for p in found.partitions}
-            chosen = sorted(wanted) if partitions is None else list(partitions)
+            chosen = sorted(wanted) if asked is None else asked
             result: dict[int, int] = {}
             for leader in {wanted[p].leader_id for p in chosen}:
                 request = ListOffsetsRequest(
@@ -86,7 +87,7 @@ class Consumer:
         `positions` moves along with what was read.
         """
         while not _reached(positions, stop_at):
-            found = await self._cluster.topic(topic)
+            found = await self._cluster.topic(topic, leading=positions)
             leaders = {p.partition_index: p.leader_id for p in found.partitions}
             wanted = [p for p in positions if stop_at is None or positions[p] < stop_at.get(p, 0)]
             fetches = [

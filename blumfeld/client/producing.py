@@ -51,7 +51,7 @@ class Producer:
         Raises:
             RequestFailed: refused for good, or still refused when the client's time was up.
         """
-        found = await self._cluster.topic(topic, create=True)
+        found = await self._cluster.topic(topic, create=True, leading=())
         count = len(found.partitions)
         self._turn += 1
         by_partition: dict[int, list[int]] = {}
@@ -71,7 +71,7 @@ class Producer:
 
     async def _append(self, topic: str, partition: int, batch: bytes, acks: int) -> int:
         async def attempt() -> int:
-            found = await self._cluster.topic(topic)
+            found = await self._cluster.topic(topic, leading=(partition,))
             leader = next((p.leader_id for p in found.partitions if p.partition_index == partition), None)
             if leader is None:
                 raise ValueError(f"topic {topic} has no partition {partition}, only {len(found.partitions)}")

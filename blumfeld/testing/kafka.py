@@ -92,13 +92,13 @@ class Kafka:
         return sorted(t.name for t in found.topics if not t.is_internal and t.name is not None)
 
     def leaders(self, topic: str) -> dict[int, int]:
-        """Leader's node id of each partition."""
-        found = self._run(self._cluster.topic(topic))
+        """Leader's node id of each partition, −1 where there is none."""
+        found = self._run(self._cluster.topic(topic, leading=()))
         return {p.partition_index: p.leader_id for p in found.partitions}
 
     def isr(self, topic: str, partition: int = 0) -> list[int]:
         """Node ids of a partition's in-sync replicas."""
-        found = self._run(self._cluster.topic(topic))
+        found = self._run(self._cluster.topic(topic, leading=()))
         return sorted(next(p.isr_nodes for p in found.partitions if p.partition_index == partition))
 
     # --- records -----------------------------------------------------------------------------------------------
