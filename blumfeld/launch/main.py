@@ -106,8 +106,9 @@ async def _serve(
     try:
         is_up = await _start(node, stopping)
     except start_failures() as error:
+        why = faults[0] if faults else explain(error, metadata_directory(config))
         await _stop(node)
-        raise StartError(faults[0] if faults else explain(error, metadata_directory(config))) from error
+        raise StartError(why) from error
     if not is_up:
         await _stop(node)
         if faults:

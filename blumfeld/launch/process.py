@@ -58,6 +58,11 @@ class BrokerProcess:
         """None while it runs; negative: the signal that ended it."""
         return None if self._child is None else self._child.poll()
 
+    def command(self) -> list[str]:
+        """What is run."""
+        own = ("--ready-file", self._ready_file, "--stop-with-stdin")
+        return [sys.executable, "-m", "blumfeld", *self._arguments, *own]
+
     def start(self) -> None:
         """Start the child; its output goes to the log file."""
         assert not self.is_running
@@ -65,10 +70,7 @@ class BrokerProcess:
             os.remove(self._ready_file)
         with open(self.log_file, "ab") as log:
             self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [
-                    *(sys.executable, "-m", "blumfeld", *self._arguments),
-                    *("--ready-file", self._ready_file, "--stop-with-stdin"),
-                ],
+                self.command(),
                 stdin=subprocess.PIPE,
                 stdout=log if self._on_line is None else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
