@@ -137,7 +137,7 @@ class BrokerLifecycle:
             self._wake.set()
 
     def hurry(self) -> None:
-        """Somebody waits for what is applied here: report it now, not with the next regular heartbeat."""
+        """Somebody waits to hear of us: send a heartbeat now, not when the next regular one is due."""
         if self.state is State.RUNNING:
             self._wake.set()
 

@@ -209,6 +209,7 @@ class Node:
         )
 
     def _apply(self, delta: MetadataDelta, image: MetadataImage) -> None:
+        new_controller = image.epoch != self._broker.image.epoch
         self._broker.image = image
         self._data_plane.replicas.apply(delta, image)
         self._groups.apply(delta, image)
@@ -218,6 +219,8 @@ class Node:
         self._lifecycle.metadata_applied(image.offset)
         if delta.cluster is not None and self._somebody_leaves(delta.cluster.changed_brokers, image):
             self._lifecycle.hurry()
+        if new_controller:
+            self._lifecycle.hurry()  # whose connection carries our heartbeats, is who notices when we are gone
 
     def _somebody_leaves(self, changed: Iterable[int], image: MetadataImage) -> bool:
         """Whether one of these brokers waits until all others have applied that it leads nothing any more."""
