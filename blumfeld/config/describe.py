@@ -8,7 +8,8 @@ Invariants: a sensitive value is never in an entry; the first synonym is where t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import dropwhile
 from typing import NamedTuple
 
 from blumfeld.config.options import BROKER_OPTIONS, TOPIC_OPTIONS
@@ -43,11 +44,21 @@ class ConfigEntry(NamedTuple):
         return self.source is Source.DEFAULT
 
 
+_FAMILIES = {
+    name: tuple(other for other, _ in option.synonyms)
+    for option in TOPIC_OPTIONS.values()
+    if len(option.synonyms) > 1
+    for name, _ in option.synonyms
+}
+"""Broker properties that mean the same in different units, by each of them."""
+
+
 def describe_broker(config: Config) -> Iterator[ConfigEntry]:
     """Every broker option, by name."""
     for name in sorted(BROKER_OPTIONS):
         option = BROKER_OPTIONS[name]
-        synonyms = tuple(_broker_synonyms(config, option))
+        family = _FAMILIES.get(name, (name,))
+        synonyms = tuple(_from(name, _settings(config, family)))
         yield ConfigEntry(
             name,
             _shown(option, config.text(name)),
@@ -67,7 +78,7 @@ def describe_topic(config: Config, overrides: Mapping[str, str]) -> Iterator[Con
         text = overrides.get(name)
         if text is None and name.startswith("internal."):
             continue
-        synonyms = list(_topic_synonyms(config, option))
+        synonyms = _topic_synonyms(config, option)
         if text is not None:
             text = _normal(option, text)
             synonyms.insert(0, Synonym(name, _shown(option, text), Source.DYNAMIC_TOPIC))
@@ -85,19 +96,31 @@ def describe_topic(config: Config, overrides: Mapping[str, str]) -> Iterator[Con
         )
 
 
-def _broker_synonyms(config: Config, option: Option) -> Iterator[Synonym]:
-    for setting in config.settings(option.name):
-        yield Synonym(option.name, _shown(option, setting.text), setting.source)
-    if option.default is not None:
-        yield Synonym(option.name, _shown(option, format_value(option, option.default)), Source.DEFAULT)
+def _settings(config: Config, names: Sequence[str]) -> list[Synonym]:
+    """What was given for broker properties that mean the same, and their defaults: by source, then as named."""
+    found = []
+    for name in names:
+        option = BROKER_OPTIONS[name]
+        found += [Synonym(name, _shown(option, given.text), given.source) for given in config.settings(name)]
+        if option.default is not None:
+            found.append(Synonym(name, _shown(option, format_value(option, option.default)), Source.DEFAULT))
+    return sorted(found, key=lambda synonym: synonym.source)
 
 
-def _topic_synonyms(config: Config, option: Option) -> Iterator[Synonym]:
-    """The broker property of the same unit with its default; of those in other units (hours) only what was given."""
-    for position, (name, _) in enumerate(option.synonyms):
-        for synonym in _broker_synonyms(config, BROKER_OPTIONS[name]):
-            if position == 0 or synonym.source is not Source.DEFAULT:
-                yield synonym
+def _from(name: str, synonyms: list[Synonym]) -> Iterator[Synonym]:
+    return dropwhile(lambda synonym: synonym.name != name, synonyms)
+
+
+def _topic_synonyms(config: Config, option: Option) -> list[Synonym]:
+    """The broker's properties behind a topic's.
+
+    Defaults in other units (hours) are told, as by Apache Kafka, only where the one in the topic's unit has a value.
+    """
+    names = [name for name, _ in option.synonyms]
+    found = _settings(config, names)
+    if any(synonym.name == names[0] for synonym in found):
+        return found
+    return [synonym for synonym in found if synonym.source is not Source.DEFAULT]
 
 
 def _shown(option: Option, text: str | None) -> str | None:

@@ -54,6 +54,17 @@ def test_a_topic_option_tells_its_own_value_and_the_brokers() -> None:
     assert (plain.value, plain.source, plain.is_default) == ("18000000", Source.STATIC_BROKER, False)
 
 
+def test_properties_in_other_units_are_synonyms_of_one_that_is_given() -> None:
+    config = load(settings=["log.retention.ms=7"])
+    given = Synonym("log.retention.ms", "7", Source.STATIC_BROKER)
+    hours = Synonym("log.retention.hours", "168", Source.DEFAULT)
+    assert topic(config, {}, "retention.ms").synonyms == (given, hours)
+    broker = {entry.name: entry.synonyms for entry in describe_broker(config)}
+    assert broker["log.retention.ms"] == (given, hours)
+    assert broker["log.retention.hours"] == (hours,)
+    assert broker["log.retention.minutes"] == ()
+
+
 def test_values_are_written_as_apache_kafka_writes_them() -> None:
     overrides = {"cleanup.policy": "compact, delete", "min.cleanable.dirty.ratio": "1", "retention.ms": "later"}
     values = {entry.name: entry.value for entry in describe_topic(Config(), overrides)}

@@ -292,7 +292,7 @@ class _Fetch:
         if reading.diverging is not None:
             epoch, end = reading.diverging
             answer.diverging_epoch = _Answer.EpochEndOffset(epoch=epoch, end_offset=end)
-        if self._request.isolation_level == READ_COMMITTED and self._replica_id < 0:
+        if self._request.isolation_level == READ_COMMITTED and self._replica_id < 0 and not reading.error:
             answer.aborted_transactions = self._aborted(entry, reading)
         return answer
 

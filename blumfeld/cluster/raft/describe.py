@@ -87,6 +87,7 @@ def _refusals(request: DescribeQuorumRequest, error: ErrorCode) -> DescribeQuoru
                     _Partition(
                         partition_index=partition.partition_index,
                         error_code=error,
+                        error_message=error.text,
                         leader_id=0,
                         leader_epoch=0,
                         high_watermark=0,
