@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from blumfeld.protocol.batch import (
     APPEND_TIME_FLAG,
-    CODEC_MASK,
     CONTROL_FLAG,
     HEADER,
     HEADER_SIZE,
@@ -24,7 +23,6 @@ from blumfeld.protocol.batch import (
     CorruptBatch,
     RecordBatch,
     UnsupportedMagic,
-    is_torn,
 )
 from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.compression import Codec
@@ -42,11 +40,9 @@ MAX_OPENED_RECORDS = 1 << 20
 _MAX_RECORD_ERRORS = 1000
 """So many records of a refused batch are named in the answer."""
 _MAX_CODEC = 4
-_ZSTD = 4
 _MAGIC_AT = 16
 _ATTRIBUTES_AT = 21
 _unpack_header = HEADER.unpack_from
-_ATTRIBUTES_LOW_AT = 22
 
 
 class Refused(Exception):
@@ -57,20 +53,6 @@ class Refused(Exception):
         self.error = error
         self.message = message
         self.record_errors = record_errors
-
-
-def refuse_produce(records: Buffer | None, version: int) -> tuple[ErrorCode, str] | None:
-    """What the version of a Produce request forbids: not exactly one batch of magic 2, zstd before version 7."""
-    if records is None or len(records) <= _ATTRIBUTES_LOW_AT:
-        return ErrorCode.INVALID_RECORD, "a partition's records must be one record batch; there is none"
-    if records[_MAGIC_AT] < 2:
-        return ErrorCode.INVALID_RECORD, f"record batches of magic {records[_MAGIC_AT]} are not taken, only magic 2"
-    size = int.from_bytes(records[8:12], "big", signed=True) + 12
-    if size < len(records) and not is_torn(records, size):
-        return ErrorCode.INVALID_RECORD, "a partition's records must be one record batch; there are several"
-    if version < 7 and records[_ATTRIBUTES_LOW_AT] & CODEC_MASK == _ZSTD:
-        return ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"zstd needs Produce version 7, this is version {version}"
-    return None
 
 
 def plain_header(view: memoryview, config: LogConfig, now_ms: int) -> HeaderFields | None:

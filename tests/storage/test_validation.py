@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.records import Record, build_batch
-from blumfeld.storage import validate
 from tests.storage.builders import NOW, LogBench, batch, marker, sized_batch
 
 
@@ -133,22 +131,3 @@ def test_producers_may_not_claim_the_logs_own_time(bench: LogBench) -> None:
 def test_log_append_time_does_not_mind_the_producers_times(bench: LogBench) -> None:
     bench.configure(message_timestamp_type="LogAppendTime", message_timestamp_after_max_ms=1)
     bench.append(batch(b"a", timestamp=NOW + 10**9))
-
-
-@pytest.mark.parametrize(
-    ("records", "version", "error"),
-    [
-        (None, 9, ErrorCode.INVALID_RECORD),
-        (b"", 9, ErrorCode.INVALID_RECORD),
-        (batch(), 9, None),
-        (batch() + batch(), 9, ErrorCode.INVALID_RECORD),
-        (batch() + b"torn", 9, None),
-        (patched(16, ">b", 1), 9, ErrorCode.INVALID_RECORD),
-        (batch(b"a", codec=Codec.ZSTD), 6, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE),
-        (batch(b"a", codec=Codec.ZSTD), 7, None),
-        (batch(b"a", codec=Codec.LZ4), 3, None),
-    ],
-)
-def test_what_a_produce_version_forbids(records: Any, version: int, error: ErrorCode | None) -> None:
-    refusal = validate.refuse_produce(records, version)
-    assert (refusal[0] if refusal else None) is error
