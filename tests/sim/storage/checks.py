@@ -63,26 +63,26 @@ def _cleaned(data: bytes, segment: Segment, end: int, line: Line, superseded: se
     there: set[int] = set()
     for batch in iterate_batches(data):
         entry = line.at(batch.base_offset)
-        require(
-            entry is not None and entry.base == batch.base_offset and entry.last == batch.last_offset,
-            f"{segment} holds {batch}, which was never written",
-        )
-        assert entry is not None
+        if entry is None or entry.base != batch.base_offset or entry.last != batch.last_offset:
+            raise Violation(f"{segment} holds {batch}, which was never written")
+        if batch.view == entry.data:
+            there.update(record.offset for record in entry.records)
+            continue
         _same_origin(batch, entry.batch)
-        require(batch.is_valid_crc(), f"the CRC of {batch} in {segment} does not fit")
+        if not batch.is_valid_crc():
+            raise Violation(f"the CRC of {batch} in {segment} does not fit")
         if batch.is_control or not batch.record_count:
             continue
         part = list(RecordPart(batch))
-        require(set(part) <= set(RecordPart(entry.batch)), f"{batch} in {segment} holds records never written")
+        if not set(part) <= set(RecordPart(entry.batch)):
+            raise Violation(f"{batch} in {segment} holds records never written")
         there.update(offset for offset, *_ in part)
     for entry in line.between(segment.base_offset, end):
         if entry.batch.is_control:
             continue
         for record in entry.records:
-            require(
-                record.offset in there or record.offset in superseded,
-                f"{segment} has lost offset {record.offset}, key {record.key!r}",
-            )
+            if record.offset not in there and record.offset not in superseded:
+                raise Violation(f"{segment} has lost offset {record.offset}, key {record.key!r}")
 
 
 class RecordPart:
@@ -99,7 +99,8 @@ class RecordPart:
 
 def _same_origin(batch: RecordBatch, original: RecordBatch) -> None:
     for name in ("leader_epoch", "producer_id", "producer_epoch", "base_sequence", "is_control", "is_transactional"):
-        require(getattr(batch, name) == getattr(original, name), f"{batch} has another {name} than {original}")
+        if getattr(batch, name) != getattr(original, name):
+            raise Violation(f"{batch} has another {name} than {original}")
 
 
 def indexes(segment: Segment) -> None:
@@ -112,13 +113,12 @@ def indexes(segment: Segment) -> None:
         largest = max(largest, header[8])
         starts[position] = (header[0] + header[6], largest)
     for last_offset, position in segment.offset_index.all():
-        require(
-            starts.get(position, (-1, -1))[0] == last_offset,
-            f"{segment}: the index says that {last_offset} is at {position}",
-        )
+        if starts.get(position, (-1, -1))[0] != last_offset:
+            raise Violation(f"{segment}: the index says that {last_offset} is at {position}")
     by_offset = dict(starts.values())
     for timestamp, offset in segment.time_index.all():
-        require(by_offset.get(offset) == timestamp, f"{segment}: the time index has ({timestamp}, {offset})")
+        if by_offset.get(offset) != timestamp:
+            raise Violation(f"{segment}: the time index has ({timestamp}, {offset})")
     require(known == largest, f"{segment}: largest timestamp {known}, not {largest}")
 
 

@@ -60,6 +60,7 @@ WEIGHTS = {
 """How often, in a thousand steps, each action is taken."""
 
 
+_CODECS = [0] * 20 + [1, 2, 3, 4]
 _MAY_RAISE = {"look_up_time", "roll", "truncate", "write_checkpoints", "close", "compact"}
 """Actions whose caller takes the directory offline when they raise OSError."""
 
@@ -305,7 +306,7 @@ class World:
         records = self._records()
         data = build_batch(
             records,
-            codec=random.choice([0, 0, 0, 0, 0, 0, 0, 1, 4]),
+            codec=random.choice(_CODECS),
             producer_id=producer_id,
             producer_epoch=self.producer_epochs.get(producer_id, 0) if producer_id >= 0 else -1,
             base_sequence=self.sequences.get(producer_id, 0) if producer_id >= 0 else -1,
