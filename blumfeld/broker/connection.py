@@ -25,12 +25,12 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from blumfeld.broker.dispatch import Started
+from blumfeld.broker.outbox import Outbox
 from blumfeld.protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
     from blumfeld.broker.dispatch import Peer
     from blumfeld.broker.listener import Listener
-    from blumfeld.protocol.primitives import Buffer
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Connection(asyncio.BufferedProtocol):
         "_frame",
         "_funded",
         "_listener",
+        "_outbox",
         "_partial",
         "_peer",
         "_reading",
@@ -66,6 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._peer: Peer
+        self._outbox: Outbox
         self._frame: bytearray | None = None  # the frame being received into its own buffer
         self._filled = 0
         self._expected = 0
@@ -84,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         accepted = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport = accepted
+        self._outbox = Outbox(accepted)
         peer = self._listener.admit(self, accepted)
         if peer is None:
             self.close()
@@ -103,14 +106,17 @@ class Connection(asyncio.BufferedProtocol):
         self.last_activity = self._listener.monotonic()
         frame = self._frame
         if frame is None:
-            self._cut(self._listener.receive_view[:nbytes])
+            received = self._listener.receive_view
+            has_more = nbytes == len(received)
+            self._cut(received[:nbytes])
         else:
             self._filled += nbytes
             if self._filled < self._expected:
                 return
+            has_more = True
             self._frame = None
             self._arrived.append(frame)
-        self._advance()
+        self._advance(has_more=has_more)
 
     def eof_received(self) -> bool:
         return False
@@ -124,7 +130,9 @@ class Connection(asyncio.BufferedProtocol):
         for started in replies:
             started.abandon()
         self._frame = None
-        self._transport = None
+        if self._transport is not None:
+            self._outbox.clear()
+            self._transport = None
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -137,9 +145,10 @@ class Connection(asyncio.BufferedProtocol):
     # --- what the listener asks --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close once the replies already handed to the transport are written."""
+        """Close once the replies that are due are written."""
         self.closing = True
         if self._transport is not None:
+            self._outbox.flush()
             self._transport.close()
 
     def abort(self) -> None:
@@ -234,15 +243,23 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- requests and replies ----------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Start requests while their turn has come, write replies while they are due, then read on or not."""
+    def _advance(self, *, has_more: bool = False) -> None:
+        """Start requests while their turn has come, write replies while they are due, then read on or not.
+
+        `has_more`: the socket filled the buffer that it was given, so probably there is more to read: then replies wait
+        for those to it, to be written together.
+        """
         while self._arrived and self._writable and not self.closing and self._may_start():
             frame = self._arrived.popleft()
             self._start(frame)
             if self._charged:
                 self._release(len(frame))
             if self._replies and self._replies[0].is_done:
-                self._write_due()
+                self._take_due()
+        if has_more:
+            self._outbox.flush_soon()
+        else:
+            self._outbox.flush()
         self._read_on()
 
     def _may_start(self) -> bool:
@@ -273,23 +290,18 @@ class Connection(asyncio.BufferedProtocol):
     def _completed(self) -> None:
         if self.closing:
             return
-        self._write_due()
+        self._take_due()
         self._advance()
 
-    def _write_due(self) -> None:
-        parts: list[Buffer] = []
+    def _take_due(self) -> None:
         replies = self._replies
-        while replies and replies[0].is_done:
+        while replies and replies[0].is_done and not self.closing:
             try:
-                parts += replies.popleft().take()
+                self._outbox.put(replies.popleft().take())
             except ProtocolError as error:
                 self._refuse(error)
-                break
             except Exception:  # noqa: BLE001  as above
                 self._fail()
-                break
-        if parts and self._transport is not None:
-            self._transport.writelines(parts)
 
     def _refuse(self, error: ProtocolError) -> None:
         self._listener.complaints.add(
