@@ -37,9 +37,9 @@ from tests.crash.workload import (
 
 CONFIG = {
     "min.insync.replicas": "2",
-    "replica.lag.time.max.ms": "2000",
-    "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
+    "replica.lag.time.max.ms": "1500",
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "300",
     "controller.quorum.fetch.timeout.ms": "1000",
     "controller.quorum.election.timeout.ms": "500",
     "log.segment.bytes": str(1 << 20),
@@ -107,7 +107,7 @@ def run(seconds: float, seed: int, directory: Path, quota: Quota) -> Outcome:
                 elapsed = history.ended - history.started
                 return elapsed >= 2 * seconds or (elapsed >= seconds and not quota.missing(history))
 
-            Nemesis(cluster, history, seed, "exact", calm_s=0.7 if seconds < 90 else 1.5).run(over)
+            Nemesis(cluster, history, seed, "exact", pace=0.7 if seconds < 90 else 1.2).run(over)
             _settle(history, kafka, producers, members)
         cluster.stop()
         outcome = Outcome(seed, history, directory, quota.missing(history))

@@ -40,7 +40,7 @@ KINDS = (
     "restart all",
     "elect",
 )
-TWICE_AT_ONCE = 0.2
+TWICE_AT_ONCE = 0.15
 """How often a second fault comes while one lasts."""
 ASK_S = 1.0
 
@@ -49,15 +49,15 @@ class Nemesis:
     """The harm of one run.
 
     Args:
-        calm_s: the average pause between two faults.
+        pace: of a run; 1: pauses between faults are of 0.7 s on average, pauses and cuts last up to 5 s.
     """
 
-    def __init__(self, cluster: ProxiedCluster, history: History, seed: int, topic: str, calm_s: float = 0.7) -> None:
+    def __init__(self, cluster: ProxiedCluster, history: History, seed: int, topic: str, pace: float = 1.0) -> None:
         self._cluster = cluster
         self._history = history
         self._chance = random.Random(seed)
         self._topic = topic
-        self._calm_s = calm_s
+        self._pace = pace
         self._bag: list[str] = []
         self._undoing: list[tuple[float, Fault, Callable[[], None]]] = []
         self._struck = 0.0
@@ -72,9 +72,9 @@ class Nemesis:
             self._look_after()
             if now >= next_at and (not self._undoing or self._chance.random() < TWICE_AT_ONCE):
                 self._strike()
-                next_at = time.monotonic() + self._chance.uniform(0.2, 2) * self._calm_s
+                next_at = time.monotonic() + self._chance.uniform(0.15, 1.4) * self._pace
             elif now >= next_at:
-                next_at = self._undoing[0][0] + self._chance.uniform(0.2, 2) * self._calm_s
+                next_at = self._undoing[0][0] + self._chance.uniform(0.15, 1.4) * self._pace
             time.sleep(0.02)
         self._undo(float("inf"))
         for node in self._nodes:
@@ -147,7 +147,7 @@ class Nemesis:
     def _pause(self, kind: str, fine: list[Node]) -> None:
         victim = self._chance.choice(fine)
         chosen = self._chance.choice([None, self._controller, self._leader])
-        lasts_s = self._chance.choice([self._chance.uniform(0.2, 1.0), self._chance.uniform(1.0, 4.5)])
+        lasts_s = self._chance.choice([self._chance.uniform(0.2, 1.0), self._chance.uniform(1.0, 4.5)]) * self._pace
         victim = (self._among(fine, chosen()) if chosen else None) or victim
         victim.pause()
         self._note(kind, f"broker {victim.id}", lasts_s, victim.resume)
@@ -172,7 +172,7 @@ class Nemesis:
         links, reset = self._cluster.links, self._chance.random() < 0.3
         for source, target in directions:
             links.do(**{"do": "cut", "from": source, "to": target})
-        lasts_s = self._chance.choice([self._chance.uniform(0.3, 1.5), self._chance.uniform(1.5, 5.0)])
+        lasts_s = self._chance.choice([self._chance.uniform(0.3, 1.5), self._chance.uniform(1.5, 5.0)]) * self._pace
         self._note(kind, what, lasts_s, lambda: links.do(do="heal", reset=reset))
 
     def _restart_all(self, kind: str, fine: list[Node]) -> None:

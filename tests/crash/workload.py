@@ -27,7 +27,7 @@ GIVE_UP_MS = 600_000
 QUICK = {
     "reconnect.backoff.ms": 20,
     "reconnect.backoff.max.ms": 200,
-    "socket.timeout.ms": 4000,
+    "socket.timeout.ms": 2500,
     "topic.metadata.refresh.interval.ms": 2000,
     "log_level": 0,
 }
@@ -126,8 +126,9 @@ class ConfluentProducer(_Sender):
                 "bootstrap.servers": servers,
                 "linger.ms": 3,
                 "message.timeout.ms": GIVE_UP_MS,
-                "request.timeout.ms": 3000,
+                "request.timeout.ms": 2000,
                 "retry.backoff.ms": 30,
+                "retry.backoff.max.ms": 200,
                 **QUICK,
                 **acks,
             }
