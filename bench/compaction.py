@@ -1,7 +1,7 @@
 """Compaction: how fast, and what appends beside it feel of it.
 
-Run it with `python -m bench.compaction` (`--directory` for another place than a temporary one). Appends go to another log
-of the same process, one every 0.3 ms, first alone, then while a round runs in a thread as the broker runs it.
+Run it with `python -m bench.compaction` (`--directory` for another place than a temporary one). Appends go to another
+log of the same process, one every 0.3 ms, first alone, then while a round runs in a thread as the broker runs it.
 """
 
 from __future__ import annotations
