@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from blumfeld.env.disk import Disk, RealDisk
 from blumfeld.env.entropy import SeededEntropy
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.protocol.errors import ErrorCode
-from blumfeld.storage import checkpoint
 from blumfeld.storage.errors import CorruptLog, StorageError
 from blumfeld.storage.log import Log
 from blumfeld.storage.manager import LogManager
@@ -27,59 +26,7 @@ ID_A, ID_B = bytes([0xA]) * 16, bytes([0xB]) * 16
 MINUTE_MS = 60_000
 
 
-class Inline(Executor):
-    """Runs everything at once, in the caller's thread."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-class Office:
-    """A manager that is opened, killed and closed over the same directories."""
-
-    def __init__(self, disk: Disk, clock: ManualClock, *roots: str) -> None:
-        self.disk = disk
-        self.clock = clock
-        self.roots = roots
-        self.properties: dict[str, str] = {"log.dirs": ",".join(roots), "log.segment.bytes": str(1 << 20)}
-        self.entropy = SeededEntropy(5)
-        self._manager: LogManager | None = None
-
-    @property
-    def manager(self) -> LogManager:
-        if self._manager is None:
-            self.open()
-        assert self._manager is not None
-        return self._manager
-
-    def open(self, *, cluster_id: str = CLUSTER, node_id: int = 1) -> LogManager:
-        config = Config([Layer("test", self.properties)])
-        manager = LogManager(config, self.disk, self.clock, self.entropy, executor=Inline())
-        manager.open(cluster_id, node_id)
-        self._manager = manager
-        return manager
-
-    def restart(self, broker_epoch: int = 7) -> LogManager:
-        self.manager.close(broker_epoch)
-        return self.open()
-
-    def kill(self) -> LogManager:
-        self.release()
-        return self.open()
-
-    def release(self) -> None:
-        if self._manager is not None:
-            self._manager.release()
-        self._manager = None
-
-    def turn(self, ms: int = 0) -> None:
-        self.clock.advance(ms=ms)
-        self.manager.turn(self.clock.time_ms())
-
-    def file(self, name: str, root: int = 0) -> str:
-        return self.disk.read_file(f"{self.roots[root]}/{name}").decode()
+from tests.storage.office import CLUSTER, ID_A, ID_B, MINUTE_MS, Office, everything, fill
 
 
 @pytest.fixture
@@ -96,18 +43,6 @@ def two(disk: Disk, clock: ManualClock, tmp_path: Path) -> Iterator[Office]:
     office.release()
 
 
-def fill(log: Log, count: int = 3, *, clock: ManualClock, size: int = 1000) -> None:
-    data = bytes(sized_batch(size, timestamp=clock.time_ms()))
-    for _ in range(count):
-        assert log.append_as_leader(data, 1, now_ms=clock.time_ms()).error is ErrorCode.NONE
-
-
-def everything(log: Log) -> list[int]:
-    found: list[int] = []
-    while len(records := log.read(found[-1] + 1 if found else log.log_start_offset, 1 << 20).records):
-        found += offsets(records)
-    return found
-
 
 def test_the_managers_own_threads(disk: Disk, clock: ManualClock, tmp_path: Path) -> None:
     config = Config([Layer("test", {"log.dirs": f"{tmp_path}/a", "log.segment.bytes": str(1 << 20)})])
@@ -120,92 +55,6 @@ def test_the_managers_own_threads(disk: Disk, clock: ManualClock, tmp_path: Path
         manager.turn(clock.time_ms())
         manager.close()
 
-
-# Identity.
-def test_a_fresh_directory_becomes_ours(office: Office) -> None:
-    office.open()
-    properties = office.file("meta.properties")
-    assert f"cluster.id={CLUSTER}\n" in properties
-    assert "node.id=1\n" in properties
-    assert "version=1\n" in properties
-    assert "directory.id=" in properties
-    assert office.manager.clean_shutdown_broker_epoch == -1
-    (directory_id,) = office.manager.directory_ids()
-    assert office.kill().directory_ids() == [directory_id]
-
-
-def test_a_second_broker_on_the_directory_is_told_what_to_do(office: Office) -> None:
-    office.open()
-    before = office.disk.list(office.roots[0])
-    other = Office(office.disk, office.clock, *office.roots)
-    with pytest.raises(StorageError, match=r"in use by another process.*log\.dirs"):
-        other.open()
-    assert office.disk.list(office.roots[0]) == before
-    office.release()
-    other.open()
-    other.release()
-
-
-@pytest.mark.parametrize(
-    ("identity", "text"),
-    [({"cluster_id": "another"}, f"belongs to cluster.id {CLUSTER}"), ({"node_id": 2}, "belongs to node.id 1")],
-)
-def test_the_directory_of_another_cluster_or_node_is_refused(
-    office: Office, identity: dict[str, Any], text: str
-) -> None:
-    fill(office.manager.create("t", 0, ID_A), clock=office.clock)
-    office.release()
-    before = office.file("meta.properties")
-    with pytest.raises(StorageError, match=text):
-        office.open(**identity)
-    assert office.file("meta.properties") == before
-    log = office.open().get("t", 0)
-    assert log is not None
-    assert log.log_end_offset == 3
-
-
-def test_an_older_kafkas_identity_is_taken_over(office: Office) -> None:
-    office.disk.make_directories(office.roots[0])
-    text = f"#\n#Mon Nov 23 09:50:09 UTC 2026\nversion=0\nbroker.id=1\ncluster.id={CLUSTER}\n"
-    office.disk.write_file_atomically(f"{office.roots[0]}/meta.properties", text.encode())
-    office.open()
-    assert "node.id=1\n" in office.file("meta.properties")
-    assert "broker.id" not in office.file("meta.properties")
-
-
-@pytest.mark.skipif("os.geteuid() == 0", reason="root may write anywhere")
-def test_a_read_only_directory(clock: ManualClock, tmp_path: Path) -> None:
-    root = tmp_path / "a"
-    root.mkdir()
-    root.chmod(0o555)
-    try:
-        with pytest.raises(StorageError, match="cannot be used"):
-            Office(RealDisk(), clock, str(root)).open()
-    finally:
-        root.chmod(0o755)
-
-
-def test_a_directory_that_fails_is_offline_while_there_is_another(clock: ManualClock) -> None:
-    disk = FaultyDisk(1)
-    disk.inject(30, operation="lock", path="/a", times=None)  # EROFS
-    alone = Office(disk, clock, "/a")
-    with pytest.raises(StorageError, match=r"cannot be used.*log\.dirs"):
-        alone.open()
-    both = Office(disk, clock, "/a", "/b")
-    both.open()
-    assert len(both.manager.directory_ids()) == 1
-    assert both.manager.create("t", 0, ID_A).directory == "/b/t-0"
-    both.release()
-    assert disk.open_handles() == []
-
-
-def test_copies_of_a_directory_are_refused(two: Office) -> None:
-    two.open()
-    two.release()
-    properties = two.disk.read_file(f"{two.roots[0]}/meta.properties")
-    two.disk.write_file_atomically(f"{two.roots[1]}/meta.properties", properties)
-    with pytest.raises(StorageError, match="one is a copy"):
-        two.open()
 
 
 # Logs.
@@ -535,52 +384,3 @@ def test_what_a_checkpoint_says_was_flushed_is_there_after_a_power_cut(seed: int
     found = everything(again) if again is not None else []
     assert found == list(range(len(found)))
     office.release()
-
-
-# Compaction.
-def compacted(office: Office, partition: int = 0) -> Log:
-    """A log of a compacted topic with a few keys, written over and over; several segments, all committed."""
-    overrides = {"cleanup.policy": "compact", "internal.segment.bytes": "2000"}
-    log = office.manager.create("compacted", partition, ID_A, overrides)
-    for number in range(200):
-        log.append_as_leader(batch(b"x" * 50, key=b"k%d" % (number % 5)), 1, now_ms=office.clock.time_ms())
-    log.update_high_watermark(log.log_end_offset)
-    return log
-
-
-def test_a_dirty_log_is_compacted_in_turns_and_its_checkpoint_written(office: Office) -> None:
-    log = compacted(office)
-    before = log.size
-    for _ in range(100):
-        office.turn(100)
-    assert log.size < before / 2
-    written = office.disk.read_file(f"{log.home.path}/{checkpoint.CLEANER_OFFSETS}")
-    assert checkpoint.decode_offsets(written) == {("compacted", 0): log.active.base_offset}
-    log.truncate_to(10)
-    written = office.disk.read_file(f"{log.home.path}/{checkpoint.CLEANER_OFFSETS}")
-    assert checkpoint.decode_offsets(written)["compacted", 0] <= 10
-
-
-def test_a_step_that_is_done_wakes_the_owner(office: Office) -> None:
-    log = compacted(office)
-    before = log.size
-    woken: list[Callable[[], None]] = []
-    office.manager.wake = woken.append
-    office.turn(100)
-    while woken:
-        woken.pop(0)()
-    assert log.size < before / 2
-
-
-def test_a_restart_goes_on_where_compaction_had_come(office: Office) -> None:
-    log = compacted(office)
-    for _ in range(100):
-        office.turn(100)
-    clean = log.active.base_offset
-    office.restart()
-    again = office.manager.get("compacted", 0)
-    assert again is not None
-    size = again.size
-    for _ in range(100):
-        office.turn(1_000)
-    assert again.size == size, f"everything below {clean} is clean"

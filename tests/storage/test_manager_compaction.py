@@ -1,0 +1,70 @@
+"""The log manager compacts: rounds in its turns, and checkpoints that survive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from blumfeld.env.clock import ManualClock
+from blumfeld.env.disk import Disk
+from blumfeld.storage import checkpoint
+from blumfeld.storage.log import Log
+from tests.storage.builders import batch
+from tests.storage.test_manager import ID_A, Office
+
+
+@pytest.fixture
+def office(disk: Disk, clock: ManualClock, tmp_path: Path) -> Iterator[Office]:
+    office = Office(disk, clock, f"{tmp_path}/a")
+    yield office
+    office.release()
+
+
+def compacted(office: Office, partition: int = 0) -> Log:
+    """A log of a compacted topic with a few keys, written over and over; several segments, all committed."""
+    overrides = {"cleanup.policy": "compact", "internal.segment.bytes": "2000"}
+    log = office.manager.create("compacted", partition, ID_A, overrides)
+    for number in range(200):
+        log.append_as_leader(batch(b"x" * 50, key=b"k%d" % (number % 5)), 1, now_ms=office.clock.time_ms())
+    log.update_high_watermark(log.log_end_offset)
+    return log
+
+
+def test_a_dirty_log_is_compacted_in_turns_and_its_checkpoint_written(office: Office) -> None:
+    log = compacted(office)
+    before = log.size
+    for _ in range(100):
+        office.turn(100)
+    assert log.size < before / 2
+    written = office.disk.read_file(f"{log.home.path}/{checkpoint.CLEANER_OFFSETS}")
+    assert checkpoint.decode_offsets(written) == {("compacted", 0): log.active.base_offset}
+    log.truncate_to(10)
+    written = office.disk.read_file(f"{log.home.path}/{checkpoint.CLEANER_OFFSETS}")
+    assert checkpoint.decode_offsets(written)["compacted", 0] <= 10
+
+
+def test_a_step_that_is_done_wakes_the_owner(office: Office) -> None:
+    log = compacted(office)
+    before = log.size
+    woken: list[Callable[[], None]] = []
+    office.manager.wake = woken.append
+    office.turn(100)
+    while woken:
+        woken.pop(0)()
+    assert log.size < before / 2
+
+
+def test_a_restart_goes_on_where_compaction_had_come(office: Office) -> None:
+    log = compacted(office)
+    for _ in range(100):
+        office.turn(100)
+    clean = log.active.base_offset
+    office.restart()
+    again = office.manager.get("compacted", 0)
+    assert again is not None
+    size = again.size
+    for _ in range(100):
+        office.turn(1_000)
+    assert again.size == size, f"everything below {clean} is clean"
