@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import ManualClock
-from blumfeld.env.disk import Disk, RealDisk
+from blumfeld.env.disk import Disk
 from blumfeld.env.entropy import SeededEntropy
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.errors import CorruptLog, StorageError
-from blumfeld.storage.log import Log
 from blumfeld.storage.manager import LogManager
-from tests.storage.builders import batch, keeps_deleted_files, offsets, sized_batch
-
-CLUSTER = "cluster-of-the-tests"
-ID_A, ID_B = bytes([0xA]) * 16, bytes([0xB]) * 16
-MINUTE_MS = 60_000
-
-
+from tests.storage.builders import batch, keeps_deleted_files
 from tests.storage.office import CLUSTER, ID_A, ID_B, MINUTE_MS, Office, everything, fill
 
 
@@ -43,7 +34,6 @@ def two(disk: Disk, clock: ManualClock, tmp_path: Path) -> Iterator[Office]:
     office.release()
 
 
-
 def test_the_managers_own_threads(disk: Disk, clock: ManualClock, tmp_path: Path) -> None:
     config = Config([Layer("test", {"log.dirs": f"{tmp_path}/a", "log.segment.bytes": str(1 << 20)})])
     for _ in range(2):
@@ -54,7 +44,6 @@ def test_the_managers_own_threads(disk: Disk, clock: ManualClock, tmp_path: Path
         assert manager.flushed(log, log.log_end_offset).result(10) == log.log_end_offset
         manager.turn(clock.time_ms())
         manager.close()
-
 
 
 # Logs.
