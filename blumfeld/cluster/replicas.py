@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.configs import ConfigResource, ConfigResourceType
 from blumfeld.cluster.image.delta import difference
+from blumfeld.cluster.image.directories import LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY
 from blumfeld.cluster.image.image import EMPTY_IMAGE
 from blumfeld.cluster.partition import NO_LEADER, Partition
 from blumfeld.cluster.watching import PartitionWatcher, Signal
@@ -332,10 +333,13 @@ class ReplicaManager:
         directory = registration.directory(self.membership.node_id)
         try:
             self._make_room(topic, topic_id, index)
-            log = self.logs.create(topic, index, topic_id, overrides, directory_id=directory)
+            holds_data = self._holds_data(registration, directory)
+            log = self.logs.create(topic, index, topic_id, overrides, directory_id=directory, holds_data=holds_data)
         except (StorageError, OSError) as error:
             _log.error("no replica of %s-%d here: %s", topic, index, error)
             self._unusable.add((topic_id, index))
+            if directory in (UNASSIGNED_DIRECTORY, MIGRATING_DIRECTORY, *self.logs.directory_ids()):
+                self._note_directory(topic_id, index, LOST_DIRECTORY)
             return None
         self._unusable.discard((topic_id, index))
         if self.logs.directory_of(log) != directory:
@@ -352,6 +356,11 @@ class ReplicaManager:
         self._by_id.setdefault(topic_id, {})[index] = partition
         self._by_name.setdefault(topic, {})[index] = partition
         return partition
+
+    def _holds_data(self, registration: PartitionRegistration, directory: bytes) -> bool:
+        """Whether somebody counts on what our replica has: it is in sync, and not just being made."""
+        is_new = directory == UNASSIGNED_DIRECTORY and registration.partition_epoch == 0
+        return self.membership.node_id in registration.isr and not is_new
 
     def _make_room(self, topic: str, topic_id: bytes, index: int) -> None:
         """Delete the log of an earlier topic of that name, which was deleted while this broker was away."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blumfeld.env.disk import DiskBusy, make_durable_directories
@@ -95,6 +96,12 @@ class DataDirectory(LogDirectory):
         wanted = {**stored, **expected, "version": "1", "directory.id": uuid_to_text(self.id)}
         if wanted != stored:
             self.disk.write_file_atomically(path, checkpoint.encode_properties(wanted))
+
+    def recall(self) -> None:
+        """Who the directory was, where that can still be read of one that cannot be used: others ask for it by id."""
+        with suppress(OSError, ValueError):
+            stored = checkpoint.decode_properties(self.disk.read_file(f"{self.path}/{checkpoint.META_PROPERTIES}"))
+            self.id = uuid_from_text(stored.get("directory.id", ""))
 
     def _take_clean_shutdown(self) -> int | None:
         path = f"{self.path}/{checkpoint.CLEAN_SHUTDOWN}"

@@ -114,6 +114,7 @@ class LogManager:
                     raise StorageError(
                         f"log directory {path} cannot be used: {error}. Repair it, or name another one in log.dirs"
                     ) from error
+                directory.recall()
                 directory.fail(error, "opening it")
             except StorageError:
                 self.release()
@@ -187,11 +188,14 @@ class LogManager:
         overrides: Mapping[str, str] | None = None,
         *,
         directory_id: bytes | None = None,
+        holds_data: bool = False,
     ) -> Log:
         """The partition's log, made if missing, in `directory_id` or in the directory that has the fewest logs.
 
-        Raises `StorageError` where no directory is online, the log's data are damaged, or the log there is of another
-        topic id; and OSError.
+        `holds_data`: the replica is known to have its data, so an empty log is not to take the place of one that lies
+        in a directory which is offline, or not among log.dirs any more.
+        Raises `StorageError` where no directory is online, the log's data are damaged or out of reach, or the log
+        there is of another topic id; and OSError.
         """
         key = (topic, partition)
         config = self._log_configs.of(overrides)
@@ -200,7 +204,7 @@ class LogManager:
             for directory in self.directories:
                 if key in directory.damaged:
                     raise directory.damaged[key]
-            return self._make(key, topic_id, config, directory_id)
+            return self._make(key, topic_id, config, self._choose(key, directory_id, holds_data))
         if log.home.error is not None:
             raise StorageError(f"{log.topic_partition} is in log directory {log.home.path}, which is offline")
         if log.topic_id is not None and log.topic_id != topic_id:
@@ -214,8 +218,7 @@ class LogManager:
         log.update_config(config)
         return log
 
-    def _make(self, key: TopicPartition, topic_id: bytes, config: LogConfig, directory_id: bytes | None) -> Log:
-        home = self._choose(directory_id)
+    def _make(self, key: TopicPartition, topic_id: bytes, config: LogConfig, home: DataDirectory) -> Log:
         try:
             home.forget(key)
             path = f"{home.path}/{key[0]}-{key[1]}"
@@ -226,16 +229,26 @@ class LogManager:
         self._logs[key] = log
         return log
 
-    def _choose(self, directory_id: bytes | None) -> DataDirectory:
+    def _choose(self, key: TopicPartition, directory_id: bytes | None, holds_data: bool) -> DataDirectory:
         online = self._online()
-        if directory_id is not None and int.from_bytes(directory_id, "big") >= _RESERVED_IDS:
-            for directory in self.directories:
-                if directory.id == directory_id:
-                    if directory.offline:
-                        raise StorageError(f"log directory {directory.path} is offline")
-                    return directory
+        assigned = directory_id is not None and int.from_bytes(directory_id, "big") >= _RESERVED_IDS
+        for directory in self.directories:
+            if assigned and directory.id == directory_id:
+                if directory.offline:
+                    raise StorageError(f"log directory {directory.path} is offline")
+                return directory
         if not online:
             raise StorageError("all log directories are offline")
+        name = f"{key[0]}-{key[1]}"
+        if len(online) < len(self.directories) and (assigned or holds_data):
+            offline = ", ".join(directory.path for directory in self.directories if directory.offline)
+            raise StorageError(f"{name} is only to be found in {offline}, which is offline: repair it, and start anew")
+        if assigned and holds_data:
+            assert directory_id is not None
+            raise StorageError(
+                f"{name} is in log directory {uuid_to_text(directory_id)}, which is not among log.dirs: name that "
+                "directory again, and start the broker anew"
+            )
         if len(online) == 1:
             return online[0]
         counts = {id(directory): 0 for directory in online}

@@ -85,6 +85,7 @@ class Logs:
         overrides: Mapping[str, str] | None = None,
         *,
         directory_id: bytes | None = None,
+        holds_data: bool = False,
     ) -> Log:
         log = self.by_name.get((topic, partition))
         if log is None:
@@ -107,6 +108,9 @@ class Logs:
 
     def update_config(self, config: Config, overrides: Any) -> None:
         self.config = config
+
+    def directory_ids(self) -> list[bytes]:
+        return [DIRECTORY]
 
     def directory_of(self, log: Log) -> bytes:
         return DIRECTORY

@@ -73,12 +73,17 @@ def _find(turn: Turn, broker_id: int, topic_id: bytes, index: int) -> Placed | E
 
 def _assign(turn: Turn, placed: Placed, broker_id: int, directory: bytes, records: list[Record]) -> None:
     cluster = turn.image.cluster
+    partition = placed.partition
+    if cluster.brokers[broker_id].has_online_directory(directory):  # then it may lead from there, if nobody else does
+        at = partition.replicas.index(broker_id)
+        there = (*partition.directories[:at], directory, *partition.directories[at + 1 :])
+        partition = partition._replace(directories=there)
     record = change_partition(
         placed.partition,
         placed.topic.id,
         placed.partition_id,
         Target(directories={broker_id: directory}),
-        acceptable=acceptable_leader(cluster, placed.partition),
+        acceptable=acceptable_leader(cluster, partition),
         default_directory=default_directory(cluster),
     )
     if record is not None:

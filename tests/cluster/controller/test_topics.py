@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from blumfeld.cluster.image.directories import LOST_DIRECTORY
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.assign_replicas_to_dirs import AssignReplicasToDirsRequest
 from blumfeld.protocol.messages.create_partitions import CreatePartitionsRequest
@@ -221,3 +222,12 @@ def test_a_replica_in_a_directory_that_is_gone_leads_no_more(controller: Control
     partition = controller.partition("pairs")
     assert (partition.leader, partition.isr) == (2, (2,))
     assert assign(controller, 3, uuid(1003), (controller.topic_id("pairs"), 0)) == [ErrorCode.NOT_LEADER_OR_FOLLOWER]
+
+
+def test_a_replica_that_was_lost_and_is_found_leads_again_where_nobody_does() -> None:
+    controller = Controller().with_brokers(1).with_topic("orders", assignments=[[1]])
+    topic_id = controller.topic_id("orders")
+    assign(controller, 1, LOST_DIRECTORY, (topic_id, 0))
+    assert (controller.partition("orders").leader, controller.partition("orders").isr) == (-1, (1,))
+    assign(controller, 1, uuid(1001), (topic_id, 0))
+    assert (controller.partition("orders").leader, controller.partition("orders").isr) == (1, (1,))

@@ -93,9 +93,10 @@ class Logs(LogManager):
         overrides: Mapping[str, str] | None = None,
         *,
         directory_id: bytes | None = None,
+        holds_data: bool = False,
     ) -> Log:
         is_new = self.get(topic, partition) is None
-        log = super().create(topic, partition, topic_id, overrides, directory_id=directory_id)
+        log = super().create(topic, partition, topic_id, overrides, directory_id=directory_id, holds_data=holds_data)
         if is_new:
             log.flush()
             self._disk.sync_directory(log.home.path)
