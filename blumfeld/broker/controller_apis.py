@@ -16,6 +16,7 @@ from blumfeld.broker.api.api_versions import add_features, announce
 from blumfeld.broker.dispatch import Api
 from blumfeld.cluster.controller.context import ControllerContext
 from blumfeld.cluster.controller.envelope import open_envelope, seal
+from blumfeld.cluster.controller.refusals import fitted
 from blumfeld.cluster.controller.table import SERVED, Answers, ControllerApi
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey
@@ -59,8 +60,8 @@ def _handler(row: ControllerApi) -> Handler:
             return _api_versions if row.key is ApiKey.API_VERSIONS else _envelope
 
 
-def _decide(node: ControllerNode, context: Context, request: Request) -> Awaitable[Response]:
-    return node.controller.handle(
+async def _decide(node: ControllerNode, context: Context, request: Request) -> Response:
+    response: Response = await node.controller.handle(
         request,
         ControllerContext(
             context.api_version,
@@ -70,6 +71,7 @@ def _decide(node: ControllerNode, context: Context, request: Request) -> Awaitab
             connection_id=context.connection_id,
         ),
     )
+    return fitted(response, context.api_version)
 
 
 def _ask_raft(node: ControllerNode, context: Context, request: Request) -> Awaitable[Response]:
@@ -104,4 +106,5 @@ async def _envelope(node: ControllerNode, context: Context, request: EnvelopeReq
         response = await node.raft.handle(enclosed.request, enclosed.context.api_version)
     else:
         response = await node.controller.handle(enclosed.request, enclosed.context)
+        fitted(response, enclosed.context.api_version)
     return seal(enclosed, response)

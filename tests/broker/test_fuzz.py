@@ -14,9 +14,10 @@ from blumfeld.protocol.frame import decode_request_header
 from blumfeld.protocol.keys import request_class
 from tests.sim.fuzz.mutate import Mutant, Mutator
 from tests.sim.fuzz.plausible import Plausible
-from tests.sim.fuzz.run import CASES, framed, fuzz
+from tests.sim.fuzz.run import CASES, framed, fuzz, fuzz_controller
 
 FRAMES = 5_000
+CONTROLLER_FRAMES = 1_000
 SEED = 1
 
 
@@ -27,6 +28,13 @@ def test_after_each_of_many_mutants_a_good_request_is_answered(tmp_path: Path) -
     assert tally.sent == FRAMES
     assert tally.reached * 2 >= FRAMES
     assert len(tally.ways) == 12
+
+
+def test_a_controller_bears_them_too_and_its_cluster_goes_on() -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the memory of a process is read from /proc")
+    tally = fuzz_controller(CONTROLLER_FRAMES, SEED)
+    assert tally.reached * 2 >= tally.sent == CONTROLLER_FRAMES
 
 
 def test_what_is_plausible_can_be_decoded() -> None:

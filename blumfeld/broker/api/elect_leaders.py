@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blumfeld.broker.forwarding import forward
+from blumfeld.cluster.controller.refusals import fitted
 from blumfeld.protocol.messages.elect_leaders import ElectLeadersRequest, ElectLeadersResponse
 
 if TYPE_CHECKING:
@@ -17,4 +18,5 @@ if TYPE_CHECKING:
 async def elect_leaders(broker: Broker, context: Context, request: ElectLeadersRequest) -> ElectLeadersResponse:
     """Pass the request on."""
     response: ElectLeadersResponse = await forward(broker, context, request, request.timeout_ms)
+    fitted(response, context.api_version)
     return response

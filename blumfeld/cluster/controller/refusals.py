@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey, response_class
+from blumfeld.protocol.messages.elect_leaders import ElectLeadersResponse
 
 if TYPE_CHECKING:
-    from blumfeld.protocol.errors import ErrorCode
     from blumfeld.protocol.schema import Request, Response
 
 
@@ -23,6 +24,14 @@ def refusal(request: Request, code: ErrorCode, message: str | None = None) -> Re
     response: Response = make(response_type, request, code, message) if make else response_type(error_code=code)
     if make is None and hasattr(response, "error_message"):
         response.error_message = message
+    return response
+
+
+def fitted(response: Response, version: int) -> Response:
+    """The response as a client of that version can be told: ElectLeaders 0 has no error of the whole request, only
+    those of its partitions."""
+    if version == 0 and isinstance(response, ElectLeadersResponse):
+        response.error_code = ErrorCode.NONE
     return response
 
 

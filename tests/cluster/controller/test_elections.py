@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from blumfeld.cluster.controller.refusals import fitted, refusal
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.elect_leaders import ElectLeadersRequest, ElectLeadersResponse
 from tests.cluster.controller.story import Controller
@@ -172,3 +173,13 @@ def test_several_nodes_see_offsets_move_on() -> None:
     offset = controller.offset
     controller.pass_time(2.2)
     assert controller.offset - offset in {4, 5}
+
+
+def test_an_election_refused_as_a_whole_is_told_in_version_0_too() -> None:
+    wanted = [ElectLeadersRequest.TopicPartitions(topic="orders", partitions=[0, 1])]
+    for version in (0, 1, 2):
+        whole: Any = refusal(ElectLeadersRequest(topic_partitions=wanted), ErrorCode.NOT_CONTROLLER)
+        response = ElectLeadersResponse.decode(fitted(whole, version).encode(version), version)
+        assert response.error_code == (ErrorCode.NONE if version == 0 else ErrorCode.NOT_CONTROLLER)
+        (result,) = response.replica_election_results
+        assert [part.error_code for part in result.partition_result] == [ErrorCode.NOT_CONTROLLER] * 2

@@ -15,11 +15,13 @@ import random
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blumfeld.broker.controller_apis import controller_table
+from blumfeld.broker.dispatch import Api
 from blumfeld.broker.table import SERVED
 from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.frame import decode_request_header, decode_response, encode_request
@@ -33,6 +35,7 @@ from blumfeld.protocol.messages.unregister_broker import UnregisterBrokerRequest
 from blumfeld.protocol.primitives import ZERO_UUID
 from blumfeld.protocol.schema import Request
 from blumfeld.testing import Cluster
+from blumfeld.testing.cluster import BrokerHandle
 from tests.protocol.golden.exchanges import clients, golden
 from tests.sim.fuzz.batches import Batches
 from tests.sim.fuzz.mutate import Mutant, Mutator
@@ -41,6 +44,8 @@ from tests.sim.fuzz.plausible import Plausible
 CONNECTIONS = 12
 MAX_GROWTH_BYTES = 64 << 20
 MAX_LOG_BYTES = 1 << 20
+MAX_FILES_LEFT = 60
+"""Segment files may stay open, connections not: thousands were made."""
 WARM_UP = 500
 PATIENCE_S = 0.15
 """How long a mutant may keep the good request behind it waiting, before that one is asked elsewhere."""
@@ -57,12 +62,19 @@ TOPICS: dict[str, dict[str, str]] = {
     "stamped": {"message.timestamp.type": "LogAppendTime"},
     "strict": {"message.timestamp.before.max.ms": "1000", "message.timestamp.after.max.ms": "1000"},
 }
-CASES = [
-    (ApiKey(key), version)
-    for key, api in SERVED.items()
-    for version in range(api.first_version, api.last_version + 1)
-    if version in request_class(ApiKey(key)).VERSIONS  # Produce 0 to 2 are announced and not served
-]
+
+
+def cases(table: Mapping[int, Api]) -> list[tuple[ApiKey, int]]:
+    """Every API and version of a table; Produce 0 to 2 are announced and not served."""
+    return [
+        (ApiKey(key), version)
+        for key, api in table.items()
+        for version in range(api.first_version, api.last_version + 1)
+        if version in request_class(ApiKey(key)).VERSIONS
+    ]
+
+
+CASES = cases(SERVED)
 
 
 class Defect(AssertionError):
@@ -80,6 +92,7 @@ class Tally:
     rss_before: int = 0
     rss_after: int = 0
     log_bytes: int = 0
+    files_left: int = 0
 
     def __str__(self) -> str:
         ways = ", ".join(f"{way} {count}" for way, count in self.ways.most_common())
@@ -87,7 +100,8 @@ class Tally:
         return (
             f"{self.sent} frames, {100 * self.reached // max(self.sent, 1)} % to a body decoder\n"
             f"  {ways}\n  {outcomes}\n"
-            f"  RSS {self.rss_before >> 20} → {self.rss_after >> 20} MiB, log {self.log_bytes} bytes"
+            f"  RSS {self.rss_before >> 20} → {self.rss_after >> 20} MiB, log {self.log_bytes} bytes, "
+            f"{self.files_left:+} files open"
         )
 
 
@@ -118,12 +132,14 @@ class Channel:
 
 
 class Fuzzer:
-    """One run of `frames` mutants against the broker at `address`, whose process is `pid`."""
+    """One run of mutants against the listener at `address`, which serves `table`, of the process `pid`."""
 
     NODE_ID = 1
 
-    def __init__(self, seed: int, address: tuple[str, int], pid: int) -> None:
+    def __init__(self, seed: int, address: tuple[str, int], pid: int, table: Mapping[int, Api] = SERVED) -> None:
         self.tally = Tally()
+        self._table = table
+        self._cases = cases(table)
         self._address = address
         self._pid = pid
         self._chance = random.Random(seed)
@@ -160,7 +176,7 @@ class Fuzzer:
             self._recent.append(mutant)
             self.tally.sent += 1
             self.tally.ways[mutant.way] += 1
-            self.tally.reached += mutant.reaches_decoder(SERVED)
+            self.tally.reached += mutant.reaches_decoder(self._table)
             try:
                 channel = await self._try(channel or await Channel.open(self._address), mutant)
             except (Defect, ProtocolError, OSError) as error:
@@ -178,7 +194,7 @@ class Fuzzer:
         if self._chance.random() < 0.05:
             frame = self._chance.choice(self._golden)
         else:
-            key, version = self._chance.choice(CASES)
+            key, version = self._chance.choice(self._cases)
             request = self._plausible.request(request_class(key), version)
             client_id = self._chance.choice(("fuzz", "fuzz", None, "", "__admin_client"))
             frame = framed(request, version, self._chance.randrange(FIRST_GOOD_ID), client_id)[4:]
@@ -389,29 +405,62 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+class ControllerFuzzer(Fuzzer):
+    """The same for a controller listener, where there is nothing to prepare and no topic to produce to."""
+
+    def _good(self) -> tuple[int, Request, int]:
+        self._good_id += 1
+        return self._good_id, ApiVersionsRequest(), 0
+
+    async def _prepare(self) -> None:
+        """Topics are not made here."""
+
+    async def _sweep(self) -> None:
+        """Nor deleted."""
+
+
+def fuzz_controller(frames: int, seed: int) -> Tally:
+    """A run against the controller listener of one of three nodes; the cluster works afterwards. Raises Defect."""
+    with Cluster(brokers=3, config={"group.initial.rebalance.delay.ms": "0"}) as cluster:
+        broker = cluster.broker
+        address = (broker.host, cluster._plan.nodes[0].controller_port)
+        fuzzer = ControllerFuzzer(seed, address, broker.pid, controller_table())
+        _drive(fuzzer, frames, seed, broker)
+        topic = cluster.kafka.topic(partitions=3, replication_factor=3)
+        cluster.kafka.produce(topic, b"still here")
+    return fuzzer.tally
+
+
 def fuzz(frames: int, seed: int, data: Path) -> Tally:
     """A run with a broker of its own, which keeps its data in `data`. Raises Defect."""
     config = {"group.initial.rebalance.delay.ms": "0", "log.retention.check.interval.ms": "2000"}
     with Cluster(data=data, config=config) as cluster:
         broker = cluster.broker
         fuzzer = Fuzzer(seed, (broker.host, broker.port), broker.pid)
-        log = Path(broker.process.log_file)
-        try:
-            asyncio.run(fuzzer.run(frames))
-        except* (Defect, OSError) as errors:
-            raise Defect(f"seed {seed}: {errors.exceptions[0]}\n{fuzzer.tally}\n{log.read_text()[-6000:]}") from errors
-        if not broker.is_running:
-            raise Defect(f"seed {seed}: the broker is gone:\n{log.read_text()[-6000:]}")
-        _settle(broker.pid)
-        _judge(fuzzer.tally, log.read_text(), seed)
+        _drive(fuzzer, frames, seed, broker)
     return fuzzer.tally
 
 
-def _settle(pid: int) -> None:
-    """Wait until the connections of the run are closed on the other side too."""
+def _drive(fuzzer: Fuzzer, frames: int, seed: int, broker: BrokerHandle) -> None:
+    """Run, and judge what is left of the broker."""
+    log = Path(broker.process.log_file)
+    files = open_files(broker.pid)
+    try:
+        asyncio.run(fuzzer.run(frames))
+    except* (Defect, OSError) as errors:
+        raise Defect(f"seed {seed}: {errors.exceptions[0]}\n{fuzzer.tally}\n{log.read_text()[-6000:]}") from errors
+    if not broker.is_running:
+        raise Defect(f"seed {seed}: the broker is gone:\n{log.read_text()[-6000:]}")
+    fuzzer.tally.files_left = _settled(broker.pid, files) - files
+    _judge(fuzzer.tally, log.read_text(), seed)
+
+
+def _settled(pid: int, at_most: int) -> int:
+    """How many files the broker holds once the connections of the run are closed on its side too."""
     deadline = time.monotonic() + 10
-    while open_files(pid) > 400 and time.monotonic() < deadline:
+    while open_files(pid) > at_most and time.monotonic() < deadline:
         time.sleep(0.05)
+    return open_files(pid)
 
 
 def _judge(tally: Tally, log: str, seed: int) -> None:
@@ -422,5 +471,7 @@ def _judge(tally: Tally, log: str, seed: int) -> None:
         raise Defect(f"seed {seed}: {tally.log_bytes} bytes of log\n{tally}\n{log[-3000:]}")
     if tally.rss_after - tally.rss_before > MAX_GROWTH_BYTES:
         raise Defect(f"seed {seed}: memory grew too much\n{tally}")
+    if tally.files_left > MAX_FILES_LEFT:
+        raise Defect(f"seed {seed}: {tally.files_left} more files are open than before\n{tally}")
     if tally.reached * 2 < tally.sent:
         raise Defect(f"seed {seed}: less than half reached a decoder\n{tally}")
