@@ -44,6 +44,9 @@ _GREATEST_RATIO: Final = {Codec.GZIP: 1040, Codec.LZ4: 256, Codec.ZSTD: 65536}
 _SLACK: Final = 64 * 1024
 _FIRST_GUESS: Final = 4
 _GROWTH: Final = 4
+_LARGE: Final = 2 << 20
+"""What does not fit into so much gets all that is allowed. Targets of some tens of megabytes would be kept: the C
+library keeps twice the largest piece below 32 MiB that it had to map."""
 
 
 def compress(codec: int, data: Buffer) -> bytes:
@@ -102,7 +105,7 @@ def _unpack(codec: Codec, data: Buffer, max_bytes: int) -> Buffer:
                 raise CorruptCompression(
                     f"{codec.name.lower()}: {error} (at most {max_bytes} bytes may be unpacked)"
                 ) from None
-            size = min(ceiling, max(size, _SLACK) * _GROWTH)
+            size = ceiling if size >= _LARGE else min(ceiling, max(size, _SLACK) * _GROWTH)
             continue
         return memoryview(target)[:written]
 
