@@ -12,7 +12,7 @@ import pytest
 from blumfeld.broker.admission import Admission
 from blumfeld.broker.complaints import BURST, INTERVAL_S, Complaints
 from blumfeld.broker.connection import MAX_QUEUED_BYTES, SMALLEST_FRAME_BYTES
-from blumfeld.broker.listener import RECEIVE_BUFFER_BYTES
+from blumfeld.broker.listener import RECEIVE_BUFFER_BYTES, Listener
 from blumfeld.config.values import ConfigError
 from blumfeld.env.clock import ManualClock
 from blumfeld.protocol.messages.list_groups import ListGroupsResponse
@@ -321,3 +321,45 @@ async def test_who_can_not_be_noticed_to_have_gone_is_idle(scenes: list[Scene]) 
     writer.write(heartbeat(1) + b"".join(list_groups(n) for n in range(5000)))
     await scene.until(lambda: scene.started == [1])
     await scene.until(lambda: scene.listener.connections == 0)
+
+
+async def test_so_many_produce_requests_wait_for_replication_at_once_and_no_more(
+    scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listener, "max_pipelined", 3)
+    scene = await opened(scenes)
+    reader, writer = await scene.connect()
+    writer.write(b"".join(produce(number) for number in range(1, 6)))
+    await scene.until(lambda: scene.started == [1, 2, 3])
+    await asyncio.sleep(0.02)
+    assert scene.started == [1, 2, 3]
+    scene.answer(0)
+    await scene.until(lambda: scene.started == [1, 2, 3, 4])
+    for position in (1, 2, 3):
+        scene.answer(position)
+    await scene.until(lambda: len(scene.waiting) == 5)
+    scene.answer(4)
+    assert await correlation_ids(reader, 5) == [1, 2, 3, 4, 5]
+
+
+# --- defects of ours -------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_that_fails_ends_its_connection_and_does_not_fill_the_log(
+    scenes: list[Scene], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a defect")
+
+    scene = await opened(scenes)
+    monkeypatch.setattr(scene, "_at_once", fail)
+    other, other_writer = await scene.connect()
+    for number in range(2 * BURST):
+        reader, writer = await scene.connect()
+        writer.write(list_groups(number))
+        assert await is_closed(reader)
+    assert len([record for record in caplog.records if record.exc_info]) == BURST
+    other_writer.write(heartbeat(1))
+    await scene.until(lambda: len(scene.waiting) == 1)
+    scene.answer(0)
+    assert await correlation_ids(other, 1) == [1]
