@@ -13,6 +13,7 @@ Invariants
   records above the high watermark that is known here.)
 - A member is proposed to leave when it has not been caught up for replica.lag.time.max.ms.
 - Nothing is proposed while a proposal is under way.
+- What was learned of a follower counts only while nobody else can have led since.
 """
 
 from __future__ import annotations
@@ -75,12 +76,16 @@ class Leadership:
         if standing.keys() != set(others):
             self.followers = {replica: standing.get(replica) or Follower(replica) for replica in others}
 
-    def begin(self, end_offset: int, *, was_leader: bool, now: float) -> None:
-        """A new leader epoch begins where the log ends now."""
+    def begin(self, end_offset: int, *, follows_on: bool, now: float) -> None:
+        """A new leader epoch begins where the log ends now.
+
+        `follows_on`: we led in the epoch right before, so what we know of followers still holds. Otherwise others may
+        have led meanwhile, unheard of by us, and followers may have cut what they had from us.
+        """
         self.epoch_start = end_offset
         for follower in self.followers.values():
             in_sync_at = now if follower.broker_id in self.isr.committed else None
-            if was_leader:
+            if follows_on:
                 follower.new_epoch(end_offset, in_sync_at)
             else:
                 follower.forget(NEVER if in_sync_at is None else in_sync_at)

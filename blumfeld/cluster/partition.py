@@ -161,6 +161,7 @@ class Partition:
             return False
         leadership, was_leader = self.leadership, self.is_leader
         new_epoch = registration.leader_epoch > self.leader_epoch
+        follows_on = was_leader and registration.leader_epoch == self.leader_epoch + 1
         if registration.partition_epoch > self.partition_epoch or not was_leader:
             leadership.isr.commit(registration.isr)
         self.role = Role.LEADER
@@ -171,7 +172,7 @@ class Partition:
             self.leader_epoch = registration.leader_epoch
             end = self.log.log_end_offset
             self.log.assign_epoch(self.leader_epoch, end)
-            leadership.begin(end, was_leader=was_leader, now=now)
+            leadership.begin(end, follows_on=follows_on, now=now)
         leadership.advance_high_watermark(now)
         leadership.reconsider(now)
         return new_epoch

@@ -83,6 +83,33 @@ def test_the_high_watermark_is_what_every_in_sync_replica_has(world: World) -> N
     assert leader.commit_state(1) is ErrorCode.NONE
 
 
+def test_a_leader_that_missed_an_interregnum_knows_nothing_of_its_followers_any_more(world: World) -> None:
+    """They may have followed somebody else meanwhile, and cut what they had."""
+    world.create_topic([1, 2, 3])
+    world[1].produce("a")
+    world.replicate()
+    world[1].produce("b")
+    world[2].fetch(world[1], times=2)  # 2 has both, 3 has one, and 1 knows that
+    world.deaf.add(1)
+    world.elect(3, [1, 2, 3])
+    world[2].fetch(world[3], times=2)
+    assert world[2].values() == ["a"], "cut by the new leader"
+    world.elect(1, [1, 2])
+    world.publish(1)
+    assert world[1].partition().leader_epoch == 2
+    assert world[1].partition().high_watermark == 1, "not what 2 had two epochs ago"
+    world[2].fetch(world[1], times=3)
+    assert world[1].partition().high_watermark == 2
+
+
+def test_a_leader_elected_again_keeps_what_it_knows_of_its_followers(world: World) -> None:
+    world.create_topic([1, 2])
+    world[1].produce("a")
+    world.replicate()
+    world.elect(1, [1, 2])
+    assert world[1].partition().followers[2].log_end_offset == 1
+
+
 def test_followers_learn_the_high_watermark_with_their_next_fetch(world: World) -> None:
     world.create_topic([1, 2])
     world[1].produce("a")

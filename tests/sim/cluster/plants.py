@@ -128,10 +128,20 @@ def count_fetches_of_an_earlier_epoch(patch: Patcher) -> None:
         self.epoch_start = -1
         self.isr.commit(isr)
 
-    def begin(self: Leadership, end_offset: int, *, was_leader: bool, now: float) -> None:
+    def begin(self: Leadership, end_offset: int, *, follows_on: bool, now: float) -> None:
         self.epoch_start = end_offset
 
     patch.setattr(Leadership, "end", end)
+    patch.setattr(Leadership, "begin", begin)
+
+
+def trust_followers_after_an_interregnum(patch: Patcher) -> None:
+    """A leader that is elected again, and never heard that others led between, takes its followers for unchanged."""
+
+    def begin(self: Leadership, end_offset: int, *, follows_on: bool, now: float) -> None:
+        original(self, end_offset, follows_on=any(f.log_end_offset >= 0 for f in self.followers.values()), now=now)
+
+    original = Leadership.begin
     patch.setattr(Leadership, "begin", begin)
 
 
@@ -194,6 +204,7 @@ PLANTS: tuple[Callable[[Patcher], None], ...] = (
     metadata_settles_every_proposal,
     take_doubt_for_no,
     count_fetches_of_an_earlier_epoch,
+    trust_followers_after_an_interregnum,
     ignore_divergence,
     hear_every_incarnation,
     act_on_history,
