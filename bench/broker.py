@@ -13,13 +13,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import load
-from bench.figures import Figures, Goal, at_most, ratio_at_least, ratio_at_most
+from bench.figures import Figures, Goal, Value, at_most, ratio_at_least, ratio_at_most
 from bench.first_ack import seconds_to_first_ack
 from bench.imports import import_seconds
+from bench.machine import Machine
+from bench.options import add_common
 from bench.peers import OURS, peers
 from bench.peers.peer import MakePeer, Peer
 from bench.peers.processes import cpu_percent, cpu_seconds, peak_resident_mib, resident_mib
@@ -61,12 +64,12 @@ class Effort:
     warm_up_s: float = 15.0
 
 
-def measure(makers: Mapping[str, MakePeer], effort: Effort) -> Figures:
+def measure(makers: Mapping[str, MakePeer], effort: Effort, machine: Machine) -> Figures:
     """All figures of all peers."""
     figures = Figures(list(makers))
     with TemporaryDirectory(prefix="bench-") as directory:
         home = Path(directory)
-        measure_starts(makers, figures, effort.starts, home)
+        measure_starts(makers, figures, effort.starts, home, machine)
         with ExitStack() as stack:
             running = {name: stack.enter_context(make(home / name, 1)) for name, make in makers.items()}
             for name, peer in running.items():
@@ -76,34 +79,47 @@ def measure(makers: Mapping[str, MakePeer], effort: Effort) -> Figures:
                 warm_up(peer, effort)
             for repeat in range(effort.repeats):
                 _progress(f"loads, {repeat + 1} of {effort.repeats}")
-                for name, peer in _in_turn(running, repeat):
-                    _latencies(figures, name, peer, effort.scale)
-                for each in LOADS:
-                    for name, peer in _in_turn(running, repeat):
-                        _one_load(figures, name, peer, each, repeat, effort.scale)
+                measure_loads(running, figures, repeat, effort.scale, machine)
             for name, peer in running.items():
                 figures.add("RSS under load, peak, MiB", name, peak_resident_mib(peer.pids[0]), at_most(120))
     return figures
 
 
-def measure_starts(makers: Mapping[str, MakePeer], figures: Figures, starts: int, home: Path) -> None:
+def measure_starts(makers: Mapping[str, MakePeer], figures: Figures, starts: int, home: Path, machine: Machine) -> None:
     """Start-up and what an idle broker needs. A first start of each is not counted: it may have files to read from the
     device, and modules to compile."""
-    for name, make in makers.items():
-        with make(home / f"{name}-first", 1) as peer:
-            seconds_to_first_ack(peer)
+    for make in makers.values():
+        _one_start(make, home)
     for number in range(starts):
         _progress(f"starts, {number + 1} of {starts}")
         for name, make in makers.items():
-            with make(home / f"{name}-start-{number}", 1) as peer:
-                figures.add("first ack after process start, s", name, seconds_to_first_ack(peer), at_most(0.40))
-                figures.add("CPU until the first ack, s", name, cpu_seconds(peer.pids[0]))
-                peer.wait_ready()
-                time.sleep(SETTLE_S)
-                figures.add("idle RSS, MiB", name, resident_mib(peer.pids[0]), at_most(45))
-                figures.add("idle CPU, %", name, cpu_percent(peer.pids[0], SETTLE_S))
+            figures.add_all(name, machine.undisturbed(partial(_one_start, make, home)))
     for seconds in import_seconds(home / "imports", starts):
         figures.add("imports of a serving broker, s of CPU", OURS, seconds, at_most(0.20))
+
+
+def _one_start(make: MakePeer, home: Path) -> list[Value]:
+    with make(home / f"start-{time.monotonic_ns()}", 1) as peer:
+        seconds = seconds_to_first_ack(peer)
+        spent = cpu_seconds(peer.pids[0])
+        peer.wait_ready()
+        time.sleep(SETTLE_S)
+        return [
+            Value("first ack after process start, s", seconds, at_most(0.40)),
+            Value("CPU until the first ack, s", spent),
+            Value("idle RSS, MiB", resident_mib(peer.pids[0]), at_most(45)),
+            Value("idle CPU, %", cpu_percent(peer.pids[0], SETTLE_S)),
+        ]
+
+
+def measure_loads(running: Mapping[str, Peer], figures: Figures, repeat: int, scale: float, machine: Machine) -> None:
+    """Every load once for every peer."""
+    pids = [pid for peer in running.values() for pid in peer.pids]
+    for name, peer in _in_turn(running, repeat):
+        figures.add_all(name, machine.undisturbed(partial(_latencies, peer, scale), pids))
+    for each in LOADS:
+        for name, peer in _in_turn(running, repeat):
+            figures.add_all(name, machine.undisturbed(partial(_one_load, peer, each, scale), pids))
 
 
 def warm_up(peer: Peer, effort: Effort) -> None:
@@ -130,15 +146,17 @@ def _in_turn(running: Mapping[str, Peer], repeat: int) -> Iterator[tuple[str, Pe
         yield name, running[name]
 
 
-def _latencies(figures: Figures, name: str, peer: Peer, scale: float) -> None:
+def _latencies(peer: Peer, scale: float) -> list[Value]:
     latencies = load.ack_latencies(peer.bootstrap_servers, "latency", count=max(int(3000 * scale), 100))
-    figures.add("ack p50, one in flight, ms", name, latencies.p50, ratio_at_most(0.8))
-    figures.add("ack p99, one in flight, ms", name, latencies.p99, ratio_at_most(1.0))
+    return [
+        Value("ack p50, one in flight, ms", latencies.p50, ratio_at_most(0.8)),
+        Value("ack p99, one in flight, ms", latencies.p99, ratio_at_most(1.0)),
+    ]
 
 
-def _one_load(figures: Figures, name: str, peer: Peer, each: Load, repeat: int, scale: float) -> None:
+def _one_load(peer: Peer, each: Load, scale: float) -> list[Value]:
     servers, pid, count = peer.bootstrap_servers, peer.pids[0], max(int(each.count * scale), 100)
-    topic = f"{each.size}-{each.partitions}-{repeat}"
+    topic = f"load-{time.monotonic_ns()}"
     load.create_topic(servers, topic, each.partitions)
     mib = count * each.size / MIB
     before = cpu_seconds(pid)
@@ -146,12 +164,17 @@ def _one_load(figures: Figures, name: str, peer: Peer, each: Load, repeat: int, 
     between = cpu_seconds(pid)
     consumed = load.consume(servers, topic, each.partitions, count)
     after = cpu_seconds(pid)
-    figures.add(f"produce {each}, records/s", name, produced, each.produce_goal)
-    figures.add(f"consume {each}, records/s", name, consumed, ratio_at_least(1.0))
-    if each.size == 1024:
-        figures.add(f"broker CPU, produce {each}, ms/MiB", name, (between - before) * 1000 / mib, at_most(2.0))
-        figures.add(f"broker CPU, consume {each}, ms/MiB", name, (after - between) * 1000 / mib)
     load.delete_topic(servers, topic)
+    values = [
+        Value(f"produce {each}, records/s", produced, each.produce_goal),
+        Value(f"consume {each}, records/s", consumed, ratio_at_least(1.0)),
+    ]
+    if each.size == 1024:
+        values += [
+            Value(f"broker CPU, produce {each}, ms/MiB", (between - before) * 1000 / mib, at_most(2.0)),
+            Value(f"broker CPU, consume {each}, ms/MiB", (after - between) * 1000 / mib),
+        ]
+    return values
 
 
 def _progress(what: str) -> None:
@@ -160,17 +183,18 @@ def _progress(what: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print the table."""
-    usual = Effort()
     parser = argparse.ArgumentParser(prog="bench broker", description=__doc__)
+    usual = Effort()
     parser.add_argument("--starts", type=int, default=usual.starts, help="how often each peer is started")
     parser.add_argument("--repeats", type=int, default=usual.repeats, help="how often each load is run")
     parser.add_argument("--scale", type=float, default=usual.scale, help="size of the loads; 1.0 is the full one")
     parser.add_argument("--warm-up", type=float, default=usual.warm_up_s, metavar="SECONDS")
-    parser.add_argument("--alone", action="store_true", help="leave Apache Kafka out")
-    parser.add_argument("--range", action="store_true", help="print smallest and largest values too")
+    add_common(parser)
     options = parser.parse_args(arguments)
     effort = Effort(options.starts, options.repeats, options.scale, options.warm_up)
-    print(measure(peers(alone=options.alone), effort).table(with_range=options.range))
+    machine = Machine(options.patience)
+    figures = measure(peers(alone=options.alone), effort, machine)
+    print(figures.table(with_range=options.range), machine, sep="\n\n")
     return 0
 
 

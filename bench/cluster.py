@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import failover, load
-from bench.figures import Figures, at_most, ratio_at_least, ratio_at_most
+from bench.figures import Figures, Value, at_most, ratio_at_least, ratio_at_most
 from bench.first_ack import seconds_to_first_ack
+from bench.machine import Machine
+from bench.options import add_common
 from bench.peers import OURS, peers
 from bench.peers.peer import MakePeer, Peer
 from bench.peers.processes import resident_mib
@@ -40,14 +43,13 @@ class Effort:
     """The same of others, which take ten times as long."""
 
 
-def measure(makers: Mapping[str, MakePeer], effort: Effort) -> Figures:
+def measure(makers: Mapping[str, MakePeer], effort: Effort, machine: Machine) -> Figures:
     """All figures of all peers, a fresh cluster in each round."""
     figures = Figures(list(makers))
     for number in range(effort.rounds):
         for name, make in makers.items():
             _progress(f"{name}: round {number + 1} of {effort.rounds}")
-            with _nodes(make) as peer:
-                _one_round(figures, name, peer, effort.scale)
+            figures.add_all(name, machine.undisturbed(partial(_one_round, make, effort.scale)))
     for name, make in makers.items():
         kills = effort.kills if name == OURS else effort.other_kills
         if kills:
@@ -65,21 +67,23 @@ def _nodes(make: MakePeer) -> Iterator[Peer]:
         yield peer
 
 
-def _one_round(figures: Figures, name: str, peer: Peer, scale: float) -> None:
-    figures.add(
-        "cold start to a first record on three nodes, s", name, seconds_to_first_ack(peer, acks=-1), at_most(1.2)
-    )
-    peer.wait_ready()
-    servers, count = peer.bootstrap_servers, max(int(RECORDS * scale), 100)
-    for topic, partitions in (("warm-up", PARTITIONS), ("load", PARTITIONS), ("latency", 1)):
-        load.create_topic(servers, topic, partitions, replicas=NODES)
-    load.produce(servers, "warm-up", PARTITIONS, SIZE, max(int(WARM_UP_RECORDS * scale), 100), acks="all")
-    rate = load.produce(servers, "load", PARTITIONS, SIZE, count, acks="all")
-    figures.add("produce 1 KiB, 6 partitions × 3 replicas, acks=all, records/s", name, rate, ratio_at_least(2.0))
-    latencies = load.ack_latencies(servers, "latency", count=max(int(2000 * scale), 100), acks="all")
-    figures.add("ack p50, acks=all, one in flight, ms", name, latencies.p50, ratio_at_most(0.8))
-    figures.add("ack p99, acks=all, one in flight, ms", name, latencies.p99, ratio_at_most(1.0))
-    figures.add("RSS of a node after load, MiB", name, max(map(resident_mib, peer.pids)), at_most(90))
+def _one_round(make: MakePeer, scale: float) -> list[Value]:
+    with _nodes(make) as peer:
+        started = seconds_to_first_ack(peer, acks=-1)
+        peer.wait_ready()
+        servers, count = peer.bootstrap_servers, max(int(RECORDS * scale), 100)
+        for topic, partitions in (("warm-up", PARTITIONS), ("load", PARTITIONS), ("latency", 1)):
+            load.create_topic(servers, topic, partitions, replicas=NODES)
+        load.produce(servers, "warm-up", PARTITIONS, SIZE, max(int(WARM_UP_RECORDS * scale), 100), acks="all")
+        rate = load.produce(servers, "load", PARTITIONS, SIZE, count, acks="all")
+        latencies = load.ack_latencies(servers, "latency", count=max(int(2000 * scale), 100), acks="all")
+        return [
+            Value("cold start to a first record on three nodes, s", started, at_most(1.2)),
+            Value("produce 1 KiB, 6 partitions × 3 replicas, acks=all, records/s", rate, ratio_at_least(2.0)),
+            Value("ack p50, acks=all, one in flight, ms", latencies.p50, ratio_at_most(0.8)),
+            Value("ack p99, acks=all, one in flight, ms", latencies.p99, ratio_at_most(1.0)),
+            Value("RSS of a node after load, MiB", max(map(resident_mib, peer.pids)), at_most(90)),
+        ]
 
 
 def _progress(what: str) -> None:
@@ -94,11 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=usual.scale, help="size of the loads; 1.0 is the full one")
     parser.add_argument("--kills", type=int, default=usual.kills, help="rounds of each failover of ours; 0: none")
     parser.add_argument("--other-kills", type=int, default=usual.other_kills, help="the same of Apache Kafka")
-    parser.add_argument("--alone", action="store_true", help="leave Apache Kafka out")
-    parser.add_argument("--range", action="store_true", help="print smallest and largest values too")
+    add_common(parser)
     options = parser.parse_args(arguments)
     effort = Effort(options.rounds, options.scale, options.kills, options.other_kills)
-    print(measure(peers(alone=options.alone), effort).table(with_range=options.range))
+    machine = Machine(options.patience)
+    figures = measure(peers(alone=options.alone), effort, machine)
+    print(figures.table(with_range=options.range), machine, sep="\n\n")
     return 0
 
 

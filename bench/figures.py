@@ -7,7 +7,9 @@ open where there is nobody to compare with.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MET = "met"
 MISSED = "missed"
@@ -47,6 +49,14 @@ def ratio_at_least(bound: float) -> Goal:
     return Goal(bound, at_most=False, of_ratio=True)
 
 
+class Value(NamedTuple):
+    """One measured value, and the figure it is of."""
+
+    figure: str
+    value: float
+    goal: Goal | None = None
+
+
 class Figures:
     """The values of one benchmark. Figures keep the order in which they were first added; the first peer is ours."""
 
@@ -60,6 +70,11 @@ class Figures:
         self._values.setdefault(figure, {}).setdefault(peer, []).append(value)
         if goal is not None:
             self._goals[figure] = goal
+
+    def add_all(self, peer: str, values: Iterable[Value]) -> None:
+        """Note several values of one peer."""
+        for value in values:
+            self.add(value.figure, peer, value.value, value.goal)
 
     def values(self, figure: str, peer: str) -> list[float]:
         """Everything that was noted for a figure of a peer, in order."""

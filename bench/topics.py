@@ -12,11 +12,14 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.figures import Figures, at_most, ratio_at_most
+from bench.figures import Figures, Value, at_most, ratio_at_most
 from bench.first_ack import seconds_to_first_ack, wait_for_listener, wait_for_metadata
+from bench.machine import Machine
+from bench.options import add_common
 from bench.peers import OURS, peers
 from bench.peers.ours import BlumfeldPeer
 from bench.peers.peer import MakePeer, Peer
@@ -31,35 +34,40 @@ SETTLE_S = 5.0
 TIMEOUT_S = 60.0
 
 
-def measure(makers: Mapping[str, MakePeer], topics: int, rounds: int, watch_s: float) -> Figures:
+def measure(makers: Mapping[str, MakePeer], topics: int, rounds: int, watch_s: float, machine: Machine) -> Figures:
     """All figures of all peers, a fresh cluster in each round."""
     figures = Figures(list(makers))
     for number in range(rounds):
         for name, make in makers.items():
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
-            with TemporaryDirectory(prefix="bench-") as directory, make(Path(directory) / "peer", 1) as peer:
-                _one_round(figures, name, peer, topics, watch_s)
+            figures.add_all(name, machine.undisturbed(partial(_one_round, make, topics, watch_s)))
         with TemporaryDirectory(prefix="bench-") as directory, _in_memory(Path(directory)) as peer:
             figures.add("RSS per topic in memory, KiB", OURS, _kib_per_topic(peer, topics))
     return figures
 
 
-def _one_round(figures: Figures, name: str, peer: Peer, topics: int, watch_s: float) -> None:
-    seconds_to_first_ack(peer)
-    peer.wait_ready()
-    time.sleep(SETTLE_S)
-    before = resident_mib(peer.pids[0])
-    answered, led = asyncio.run(create(peer.bootstrap_servers, topics))
-    figures.add(f"{topics:,} topics in one CreateTopics: answered, s", name, answered)
-    figures.add(f"{topics:,} topics in one CreateTopics: led, s", name, led, ratio_at_most(1.0))
-    figures.add("RSS per topic, KiB", name, (resident_mib(peer.pids[0]) - before) * 1024 / topics)
-    time.sleep(SETTLE_S)
-    figures.add(f"idle CPU with {topics:,} topics, %", name, cpu_percent(peer.pids[0], watch_s), at_most(1.0))
-    figures.add(f"idle RSS with {topics:,} topics, MiB", name, resident_mib(peer.pids[0]))
-    peer.stop()
-    figures.add("restart to serving all of them, s", name, _restart(peer, topics), at_most(1.5))
-    peer.kill(1)
-    figures.add("restart to serving after kill -9, s", name, _restart(peer, topics), at_most(1.5))
+def _one_round(make: MakePeer, topics: int, watch_s: float) -> list[Value]:
+    with TemporaryDirectory(prefix="bench-") as directory, make(Path(directory) / "peer", 1) as peer:
+        seconds_to_first_ack(peer)
+        peer.wait_ready()
+        time.sleep(SETTLE_S)
+        before = resident_mib(peer.pids[0])
+        answered, led = asyncio.run(create(peer.bootstrap_servers, topics))
+        grown = resident_mib(peer.pids[0]) - before
+        time.sleep(SETTLE_S)
+        idle, resident = cpu_percent(peer.pids[0], watch_s), resident_mib(peer.pids[0])
+        peer.stop()
+        restarted = _restart(peer, topics)
+        peer.kill(1)
+        return [
+            Value(f"{topics:,} topics in one CreateTopics: answered, s", answered),
+            Value(f"{topics:,} topics in one CreateTopics: led, s", led, ratio_at_most(1.0)),
+            Value("RSS per topic, KiB", grown * 1024 / topics),
+            Value(f"idle CPU with {topics:,} topics, %", idle, at_most(1.0)),
+            Value(f"idle RSS with {topics:,} topics, MiB", resident),
+            Value("restart to serving all of them, s", restarted, at_most(1.5)),
+            Value("restart to serving after kill -9, s", _restart(peer, topics), at_most(1.5)),
+        ]
 
 
 def _in_memory(directory: Path) -> Peer:
@@ -132,11 +140,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--topics", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--watch", type=float, default=10.0, metavar="SECONDS", help="how long idle CPU is watched")
-    parser.add_argument("--alone", action="store_true", help="leave Apache Kafka out")
-    parser.add_argument("--range", action="store_true", help="print smallest and largest values too")
+    add_common(parser)
     options = parser.parse_args(arguments)
-    figures = measure(peers(alone=options.alone), options.topics, options.rounds, options.watch)
-    print(figures.table(with_range=options.range))
+    machine = Machine(options.patience)
+    figures = measure(peers(alone=options.alone), options.topics, options.rounds, options.watch, machine)
+    print(figures.table(with_range=options.range), machine, sep="\n\n")
     return 0
 
 
