@@ -33,9 +33,9 @@ from blumfeld.protocol.batch import (
 from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.compression import compress, decompress
 from blumfeld.protocol.errors import ProtocolError
-from blumfeld.protocol.primitives import Buffer, decode_varint, decode_varlong, encode_varint
+from blumfeld.protocol.primitives import Buffer, decode_unsigned_varint, decode_varint, decode_varlong, encode_varint
 from blumfeld.storage.cleaned_transactions import CleanedTransactions
-from blumfeld.storage.offset_map import OffsetMap
+from blumfeld.storage.offset_map import SHORT_KEY, OffsetMap
 
 MAX_UNPACKED_BYTES = 256 << 20
 _BREATHS = 64
@@ -121,15 +121,18 @@ class Cleaning:
         horizon = batch.delete_horizon
         keep_tombstones = horizon is None or self.now_ms < horizon
         base_offset, latest = batch.base_offset, self.offsets.latest_offset
-        newest = self.offsets.get
+        newest, short = self.offsets.get, self.offsets.offsets.get
         pieces = []
         tombstones = False
         for count, (delta, key, has_value, start, end) in enumerate(read_slices(payload, batch.record_count)):
             if not count % _BREATHS:
                 self.breathe()
             offset = base_offset + delta
-            if offset <= latest and (key is None or offset < newest(key) or not (has_value or keep_tombstones)):
-                continue
+            if offset <= latest:
+                if key is None or not (has_value or keep_tombstones):
+                    continue
+                if offset < (short(key, -1) if len(key) < SHORT_KEY else newest(key)):
+                    continue
             pieces.append(payload[start:end])
             tombstones = tombstones or not has_value
         if not pieces:
@@ -187,21 +190,25 @@ def read_slices(payload: bytes, count: int) -> list[tuple[int, bytes | None, boo
             start = at
             size = payload[at]
             if size < 0x80:
-                size = size >> 1 ^ -(size & 1)
                 at += 1
+            elif (high := payload[at + 1]) < 0x80:
+                size += (high << 7) - 0x80
+                at += 2
             else:
-                size, at = decode_varint(payload, at)
-            end = at + size
+                size, at = decode_unsigned_varint(payload, at)
+            end = at + (size >> 1 ^ -(size & 1))
             at += 1
             while payload[at] >= 0x80:
                 at += 1
             at += 1
             delta = payload[at]
             if delta < 0x80:
-                delta = delta >> 1 ^ -(delta & 1)
                 at += 1
+            elif (high := payload[at + 1]) < 0x80:
+                delta += (high << 7) - 0x80
+                at += 2
             else:
-                delta, at = decode_varint(payload, at)
+                delta, at = decode_unsigned_varint(payload, at)
             length = payload[at]
             if length < 0x80:
                 length = length >> 1 ^ -(length & 1)
@@ -214,8 +221,8 @@ def read_slices(payload: bytes, count: int) -> list[tuple[int, bytes | None, boo
                 at += length
             has_value = not payload[at] & 1  # the least bit of a varint is its sign: a null's length is −1
             if not start < at < end <= len(payload):
-                raise CorruptBatch(f"a record of {size} bytes does not hold its key")
-            append((delta, key, has_value, start, end))
+                raise CorruptBatch(f"the record at {start} does not hold its key")
+            append((delta >> 1 ^ -(delta & 1), key, has_value, start, end))
             at = end
     except CorruptBatch:
         raise
@@ -279,9 +286,14 @@ def fill(offsets: OffsetMap, batch: RecordBatch, start: int, transactions: Clean
     elif not transactions.meet_data(batch) and batch.record_count:
         payload = bytes(decompress(batch.codec, batch.payload, MAX_UNPACKED_BYTES))
         base_offset = batch.base_offset
-        put = offsets.put
+        put, known = offsets.put, offsets.offsets
         for delta, key, _, _, _ in read_slices(payload, batch.record_count):
-            if key is not None and base_offset + delta >= start and not put(key, base_offset + delta):
+            offset = base_offset + delta
+            if key is None or offset < start:
+                continue
+            if key in known and len(key) < SHORT_KEY:
+                known[key] = offset
+            elif not put(key, offset):
                 return False
     offsets.latest_offset = max(offsets.latest_offset, batch.last_offset)
     return True

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-_DIGEST_SIZE = 40
+SHORT_KEY = 40
+"""Keys below this size are kept as they are; digests of longer ones have this size."""
 _ENTRY_BYTES = 33 + 32 + 100
 """What a key costs beside its bytes: two objects, and its share of a dict (at its largest: while it grows)."""
 
 
 class OffsetMap:
-    """Key → offset. `latest_offset`: everything from the dirty part's start up to it has been put; −1 at first."""
+    """Key → offset.
+
+    `offsets`: of short keys, and of the digests of long ones. `latest_offset`: everything from the dirty part's start
+    up to it has been put; −1 at first.
+    """
 
     __slots__ = ("_left", "latest_offset", "offsets")
 
@@ -31,8 +36,8 @@ class OffsetMap:
 
     def put(self, key: bytes, offset: int) -> bool:
         """Note `offset` for `key`; False where there is no room for another key."""
-        if len(key) >= _DIGEST_SIZE:
-            key = blake2b(key, digest_size=_DIGEST_SIZE).digest()
+        if len(key) >= SHORT_KEY:
+            key = blake2b(key, digest_size=SHORT_KEY).digest()
         if key not in self.offsets:
             cost = len(key) + _ENTRY_BYTES
             if cost > self._left:
@@ -43,6 +48,6 @@ class OffsetMap:
 
     def get(self, key: bytes) -> int:
         """The newest offset of `key`, −1 if it has none in the dirty part."""
-        if len(key) >= _DIGEST_SIZE:
-            key = blake2b(key, digest_size=_DIGEST_SIZE).digest()
+        if len(key) >= SHORT_KEY:
+            key = blake2b(key, digest_size=SHORT_KEY).digest()
         return self.offsets.get(key, -1)
