@@ -1,19 +1,18 @@
-"""Compaction: how fast, and what appends beside it feel of it.
+"""Compaction: how fast, and what appends beside it feel of it. A part of `python -m bench storage`.
 
-Run it with `python -m bench.compaction` (`--directory` for another place than a temporary one). Appends go to another
-log of the same process, one every 0.3 ms, first alone, then while a round runs in a thread as the broker runs it.
+Appends go to another log of the same process, one every 0.3 ms, by turns alone and while a round runs in a thread as
+the broker runs it. Of each figure the best of a few rounds counts.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from bench import storage
+from bench.figures import at_least, at_most
 from bench.storage import CLOCK, say
 from blumfeld.env.disk import RealDisk
 from blumfeld.protocol.records import Record, build_batch
@@ -25,6 +24,8 @@ from blumfeld.storage.log_config import LogConfig
 _KEYS = 20_000
 _BATCH_BYTES = 16_384
 _APPEND_EVERY_S = 0.0003
+_ALONE_S = 1.0
+_ROUNDS = 3
 
 
 def dirty_log(root: str, record_bytes: int, total_bytes: int) -> Log:
@@ -53,12 +54,12 @@ def compact(log: Log) -> tuple[Result, float]:
     assert due is not None
     pace = Pace(CLOCK, float("inf"))
     steps = Round(due, now_ms, Limits(breathe=pace.breathe, throttle=pace.throttle)).steps()
-    begun = time.perf_counter()
+    begun = storage.timer()
     while True:
         try:
             step = next(steps)
         except StopIteration as stop:
-            return stop.value, time.perf_counter() - begun
+            return stop.value, storage.timer() - begun
         step()
 
 
@@ -75,32 +76,47 @@ def append_latencies(log: Log, while_true: Callable[[], bool]) -> list[float]:
     return sorted(found)
 
 
-def tell(name: str, latencies: list[float]) -> None:
-    for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-        say(f"{name}, {label}", latencies[min(int(len(latencies) * share), len(latencies) - 1)], "us")
+def percentile(latencies: list[float], share: float) -> float:
+    return latencies[min(int(len(latencies) * share), len(latencies) - 1)]
+
+
+def alone(other: Log, _: str) -> list[float]:
+    until = time.perf_counter() + _ALONE_S
+    return append_latencies(other, lambda: time.perf_counter() < until)
+
+
+def beside(other: Log, root: str) -> list[float]:
+    log = dirty_log(root, 999, 200 << 20)
+    thread = threading.Thread(target=compact, args=(log,))
+    thread.start()
+    try:
+        return append_latencies(other, thread.is_alive)
+    finally:
+        thread.join()
+        discard(log)
+
+
+def discard(log: Log) -> None:
+    log.abandon()
+    RealDisk().remove_tree(log.directory)
 
 
 def run(root: str) -> None:
+    """Measure in `root` and tell."""
     for record_bytes, total in ((1_000, 200 << 20), (100, 60 << 20)):
-        result, seconds = compact(dirty_log(root, record_bytes, total))
-        say(f"compaction, {record_bytes}-byte records", result.bytes_read / seconds / 1e6, "MB/s", "≥ 50")
+        speeds = []
+        for _ in range(_ROUNDS):
+            log = dirty_log(root, record_bytes, total)
+            result, seconds = compact(log)
+            speeds.append(result.bytes_read / seconds / 1e6)
+            discard(log)
+        say(f"compaction, {record_bytes}-byte records", max(speeds), "MB/s", at_least(50))
     other = Log.open(f"{root}/other-0", LogConfig(), RealDisk(), CLOCK)
-    until = time.perf_counter() + 2
-    tell("append of 16 KiB, alone", append_latencies(other, lambda: time.perf_counter() < until))
-    log = dirty_log(root, 999, 400 << 20)
-    thread = threading.Thread(target=compact, args=(log,))
-    thread.start()
-    tell("append of 16 KiB, beside compaction", append_latencies(other, thread.is_alive))
-    thread.join()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.compaction")
-    parser.add_argument("--directory", help="where to put the files")
-    directory = parser.parse_args().directory
-    with tempfile.TemporaryDirectory(dir=directory, prefix="bench-compaction-") as root:
-        run(str(Path(root)))
-
-
-if __name__ == "__main__":
-    main()
+    p99s = []
+    for name, measure in (("alone", alone), ("beside compaction", beside)):
+        rounds = [measure(other, root) for _ in range(_ROUNDS)]
+        for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+            say(f"append of 16 KiB, {name}, {label}", min(percentile(each, share) for each in rounds), "µs")
+        p99s.append(min(percentile(each, 0.99) for each in rounds))
+    say("append of 16 KiB, p99 beside compaction over alone", p99s[1] / p99s[0], "times", at_most(3))
+    other.abandon()

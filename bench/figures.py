@@ -39,6 +39,11 @@ def at_most(bound: float) -> Goal:
     return Goal(bound, at_most=True, of_ratio=False)
 
 
+def at_least(bound: float) -> Goal:
+    """Our median is `bound` at least."""
+    return Goal(bound, at_most=False, of_ratio=False)
+
+
 def ratio_at_most(bound: float) -> Goal:
     """Our median is `bound` times the other's at most."""
     return Goal(bound, at_most=True, of_ratio=True)

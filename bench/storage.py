@@ -1,8 +1,8 @@
-"""The log alone: appends, reads, look-ups, recovery, opening; beside what the machine itself can do.
+"""The log alone: appends, reads, look-ups, recovery, opening, compaction; beside what the machine itself can do.
 
-Run it with `python -m bench.storage`. Files go to a temporary directory (`--directory` for another place); appends go
-into the page cache. Every figure is the best of a few repetitions. `raw` lines are the same bytes through bare system
-calls."""
+Run it with `python -m bench storage`. Files go to a temporary directory (`--directory` for another place); appends go
+into the page cache. Every figure is the best of a few repetitions, and says whether its goal is met. `raw` lines are
+the same bytes through bare system calls."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.figures import MISSED, Goal, at_least, at_most
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import SystemClock
 from blumfeld.env.disk import Disk, RealDisk
@@ -29,6 +30,9 @@ from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.manager import LogManager
 
 CLOCK = SystemClock()
+missed: list[str] = []
+timer: Callable[[], float] = time.perf_counter
+"""What seconds are: the wall's, or this process's own on the processors (`--cpu`), where others use the machine too."""
 TOPIC_ID = bytes(range(16))
 
 
@@ -37,14 +41,19 @@ def timed(work: Callable[[], object], repetitions: int = 3) -> float:
     best = float("inf")
     for _ in range(repetitions):
         gc.collect()
-        begun = time.perf_counter()
+        begun = timer()
         work()
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, timer() - begun)
     return best
 
 
-def say(name: str, value: float, unit: str, bar: str = "") -> None:
-    print(f"{name:58} {value:12,.1f} {unit:10} {bar}")
+def say(name: str, value: float, unit: str, goal: Goal | None = None, note: str = "") -> None:
+    """One line of the report; what misses its goal is remembered for the exit code."""
+    verdict = "" if goal is None else goal.judge(value, None)
+    if verdict == MISSED:
+        missed.append(name)
+    bar = note if goal is None else f"must be {goal}: {verdict}"
+    print(f"{name:58} {value:12,.2f} {unit:10} {bar}".rstrip(), flush=True)
 
 
 def batch_of(size: int, count: int = 1, **options: Any) -> bytes:
@@ -64,7 +73,9 @@ def fresh_log(disk: Disk, root: str, config: LogConfig | None = None) -> Iterato
     log.abandon()
 
 
-def appends(disk: Disk, name: str, root: str, size: int, total: int, bar: str = "") -> None:
+def appends(
+    disk: Disk, name: str, root: str, size: int, total: int, speed: Goal | None = None, rate: Goal | None = None
+) -> None:
     """Through `append_as_leader`, the buffers reused, as frames come one after the other."""
     data = batch_of(size)
     buffers = [bytearray(data) for _ in range(32)]
@@ -81,8 +92,8 @@ def appends(disk: Disk, name: str, root: str, size: int, total: int, bar: str = 
                 append(buffer, 3, now_ms=now)
 
     seconds = timed(work)
-    say(f"append {len(data):,} B batches, {name}", count * len(data) / seconds / 1e6, "MB/s", bar)
-    say("", count / seconds, "batches/s", f"({seconds / count * 1e6:.2f} µs each)")
+    say(f"append {len(data):,} B batches, {name}", count * len(data) / seconds / 1e6, "MB/s", speed)
+    say("", count / seconds, "batches/s", rate, f"({seconds / count * 1e6:.2f} µs each)")
 
 
 def idempotent_appends(root: str) -> None:
@@ -97,7 +108,9 @@ def idempotent_appends(root: str) -> None:
                 log.append_as_leader(buffer, 3, now_ms=now)
 
     seconds = timed(work)
-    say("append 200 B batches, idempotent", count / seconds, "batches/s", f"({seconds / count * 1e6:.2f} µs each)")
+    say(
+        "append 200 B batches, idempotent", count / seconds, "batches/s", None, f"({seconds / count * 1e6:.2f} µs each)"
+    )
 
 
 def raw_writes(root: str, size: int, total: int) -> None:
@@ -158,7 +171,7 @@ def look_ups(root: str) -> None:
             for offset in offsets:
                 index.position_for(offset)
 
-        say("index look-up, 262,144 entries", timed(work) / len(offsets) * 1e6, "µs", "must be ≤ 5")
+        say("index look-up, 262,144 entries", timed(work) / len(offsets) * 1e6, "µs", at_most(5))
 
 
 def recovery(root: str) -> None:
@@ -175,8 +188,8 @@ def recovery(root: str) -> None:
         def work(disk: Disk = disk) -> None:
             Log.open(f"{root}/t-0", LogConfig(), disk, CLOCK).abandon()
 
-        bar = "must be ≥ 500" if size > 1000 else ""
-        say(f"recovery, batches of {len(data):,} B ({count} records)", total / timed(work, 2) / 1e6, "MB/s", bar)
+        goal = at_least(500) if size > 1000 else None
+        say(f"recovery, batches of {len(data):,} B ({count} records)", total / timed(work, 2) / 1e6, "MB/s", goal)
 
 
 def resident_bytes() -> int:
@@ -196,30 +209,30 @@ def partitions(root: str, count: int = 5_000) -> None:
         return made
 
     first = manager()
-    begun = time.perf_counter()
+    begun = timer()
     for number in range(count):
         first.create("t", number, TOPIC_ID)
-    say(f"making {count:,} partitions", time.perf_counter() - begun, "s")
-    begun = time.perf_counter()
+    say(f"making {count:,} partitions", timer() - begun, "s")
+    begun = timer()
     first.close()
-    say(f"closing {count:,} empty partitions", time.perf_counter() - begun, "s")
+    say(f"closing {count:,} empty partitions", timer() - begun, "s")
     del first
     gc.collect()
     before = resident_bytes()
-    begun = time.perf_counter()
+    begun = timer()
     again = manager()
-    say(f"opening {count:,} empty partitions, closed cleanly", time.perf_counter() - begun, "s", "must be ≤ 2")
+    say(f"opening {count:,} empty partitions, closed cleanly", timer() - begun, "s", at_most(2))
     gc.collect()
-    say("memory of each", (resident_bytes() - before) / count / 1024, "KiB", "must be ≤ 10")
-    begun = time.perf_counter()
+    say("memory of each", (resident_bytes() - before) / count / 1024, "KiB", at_most(10))
+    begun = timer()
     now = CLOCK.time_ms()
     for _ in range(10):
         again.turn(now)
-    say("an idle turn of the manager", (time.perf_counter() - begun) / 10 * 1e6, "µs")
+    say("an idle turn of the manager", (timer() - begun) / 10 * 1e6, "µs")
     again.release()
-    begun = time.perf_counter()
+    begun = timer()
     manager().release()
-    say(f"opening {count:,} empty partitions after a kill", time.perf_counter() - begun, "s")
+    say(f"opening {count:,} empty partitions after a kill", timer() - begun, "s")
 
 
 def flushes(root: str) -> None:
@@ -234,16 +247,25 @@ def flushes(root: str) -> None:
         say("append and flush, one by one", timed(work) / 100 * 1e6, "µs")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.storage", description=__doc__)
+def compaction(root: str) -> None:
+    from bench.compaction import run
+
+    run(root)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench storage", description=__doc__)
     parser.add_argument("--directory", help="where files go (default: a temporary directory)")
     parser.add_argument("--only", help="run only the parts whose name contains this")
+    parser.add_argument("--cpu", action="store_true", help="count CPU seconds: what a machine of our own would need")
     arguments = parser.parse_args()
+    global timer
+    timer = time.process_time if arguments.cpu else time.perf_counter
     root = tempfile.mkdtemp(prefix="blumfeld-bench-", dir=arguments.directory)
     parts: dict[str, Callable[[], None]] = {
-        "appends": lambda: appends(RealDisk(), "disk", root, 16_384, 256 << 20, "must be ≥ 400"),
+        "appends": lambda: appends(RealDisk(), "disk", root, 16_384, 256 << 20, speed=at_least(400)),
         "appends-large": lambda: appends(RealDisk(), "disk", root, 1 << 20, 512 << 20),
-        "appends-small": lambda: appends(RealDisk(), "disk", root, 200, 8 << 20, "must be ≥ 20,000 batches/s"),
+        "appends-small": lambda: appends(RealDisk(), "disk", root, 200, 8 << 20, rate=at_least(20_000)),
         "appends-memory": lambda: appends(MemoryDisk(), "memory", "/bench", 16_384, 256 << 20),
         "appends-idempotent": lambda: idempotent_appends(root),
         "raw": lambda: raw_writes(root, 16_384, 256 << 20),
@@ -253,6 +275,7 @@ def main() -> None:
         "recovery": lambda: recovery(root),
         "partitions": lambda: partitions(root),
         "flushes": lambda: flushes(root),
+        "compaction": lambda: compaction(root),
     }
     try:
         for name, part in parts.items():
@@ -260,7 +283,11 @@ def main() -> None:
                 part()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+    print(f"\nmissed: {', '.join(missed)}" if missed else "\nevery goal is met")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    from bench import storage  # not this module under its other name: what is missed is noted in one place
+
+    raise SystemExit(storage.main())
