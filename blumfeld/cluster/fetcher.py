@@ -330,10 +330,13 @@ class Fetchers:
         self._fetchers: dict[int, ReplicaFetcher] = {}
         self._leaders: dict[Partition, int] = {}
         self._stopping: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def follow(self, partition: Partition) -> None:
-        """Fetch it from its leader from now on; anew where it was fetched already."""
+        """Fetch it from its leader from now on; anew where it was fetched already. Nothing after `stop`."""
         self.unfollow(partition)
+        if self._stopped:
+            return  # metadata goes on while a broker takes its leave, but its logs are about to be closed
         leader = partition.leader_id
         fetcher = self._fetchers.get(leader)
         if fetcher is None:
@@ -376,7 +379,8 @@ class Fetchers:
             fetcher.begin_anew()
 
     async def stop(self) -> None:
-        """Fetch nothing any more."""
+        """Fetch nothing any more, whatever the metadata says."""
+        self._stopped = True
         fetchers, self._fetchers = self._fetchers, {}
         self._leaders.clear()
         await asyncio.gather(*(fetcher.stop() for fetcher in fetchers.values()), *self._stopping)

@@ -257,13 +257,6 @@ class Node:
         self._undo.append(listener.stop)
         return listener
 
-    def _watch_directories(self, loop: asyncio.AbstractEventLoop) -> None:
-        def failed(directory_id: bytes) -> None:
-            del directory_id
-            loop.call_soon_threadsafe(self._directory_failed)
-
-        self._logs.on_directory_failure = failed
-
     def _directory_failed(self) -> None:
         """The controller hears at once that others have to lead; a broker without any directory has nothing to do."""
         if self._logs.directory_ids():

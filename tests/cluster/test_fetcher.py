@@ -139,6 +139,19 @@ async def test_nothing_is_fetched_before_the_broker_is_registered(world: Replica
         await until(lambda: world[2].values() == ["a"])
 
 
+async def test_nothing_is_fetched_after_the_end_whatever_metadata_says(world: Replicating) -> None:
+    async with fetching(world) as fetchers:
+        world.create_topic([1, 2])
+        world[1].produce("a")
+        await until(lambda: world[2].values() == ["a"])
+        await fetchers.stop()
+        world.create_topic([1, 2], name="new")
+        world[1].produce("b")
+        await asyncio.sleep(0.1)
+        assert world[2].values() == ["a"]
+        assert not fetchers._fetchers
+
+
 async def test_a_broken_connection_is_made_again(world: Replicating) -> None:
     async with fetching(world):
         world.create_topic([1, 2])
