@@ -149,6 +149,7 @@ class History:
         offset = self.log.log_start_offset
         while offset < self.log.log_end_offset:
             result = self.log.read(offset, 1_500)
+            result = result if result.cold is None else result.cold()
             assert result.error is ErrorCode.NONE
             assert result.next_offset > offset
             found += [batch for batch in iterate_batches(bytes(result.records)) if batch.last_offset >= offset]
