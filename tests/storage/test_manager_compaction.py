@@ -12,7 +12,7 @@ from blumfeld.env.disk import Disk
 from blumfeld.storage import checkpoint
 from blumfeld.storage.log import Log
 from tests.storage.builders import batch
-from tests.storage.test_manager import ID_A, Office
+from tests.storage.office import ID_A, Office
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from blumfeld.protocol.messages.offset_for_leader_epoch import OffsetForLeaderEp
 from blumfeld.protocol.messages.produce import ProduceRequest
 from blumfeld.protocol.primitives import ZERO_UUID
 from blumfeld.protocol.records import Record, build_batch
-from tests.interop.differential.script import Script
+from tests.interop.differential.script import ANSWER_S, Script
 from tests.interop.differential.topics import UNKNOWN_ID, make
 
 T0 = 1_700_000_000_000
@@ -92,6 +92,11 @@ UNOPENED = ("count and offsets too large", "codec of another")
 """What can be known to be wrong only by opening it: in a topic of their own, since offsets depend on who does."""
 
 
+SILENT = ("no records",)
+"""What Apache Kafka never answers, so that it is not worth a long wait."""
+SILENT_S = 5.0
+
+
 def asked(name: str, records: bytes | None, *, index: int = 0, topic_id: bytes = ZERO_UUID) -> Any:
     partition = ProduceRequest.Topic.Partition(index=index, records=records)
     return ProduceRequest.Topic(name=name, topic_id=topic_id, partition_data=[partition])
@@ -109,7 +114,7 @@ def produce(script: Script) -> None:
 
     def ask(step: str, *topics: Any, version: int = 9, acks: int = -1, transactional_id: str | None = None) -> None:
         request = ProduceRequest(transactional_id=transactional_id, acks=acks, timeout_ms=5000, topic_data=list(topics))
-        script.ask(f"produce/{step}", request, version)
+        script.ask(f"produce/{step}", request, version, SILENT_S if step in SILENT else ANSWER_S)
 
     for title, data in BATCHES.items():
         ask(title, asked("unopened" if title in UNOPENED else "produced", data))

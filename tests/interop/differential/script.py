@@ -64,25 +64,29 @@ class Script:
             self._raw.close()
             self._raw = None
 
-    def ask(self, step: str, request: Request, version: int) -> Any:
+    def ask(self, step: str, request: Request, version: int, within_s: float = ANSWER_S) -> Any:
         """Ask, write the answer down under `step`, and return it (None where there was none)."""
         assert step not in self.steps, f"two steps are called {step!r}"
-        response = self.quietly(request, version)
+        response = self.quietly(request, version, within_s)
         self.steps[step] = response if isinstance(response, str) else self._shown(response, version)
         return None if isinstance(response, str) else response
 
-    def quietly(self, request: Request, version: int) -> Any:
-        """Ask without writing down."""
+    def quietly(self, request: Request, version: int, within_s: float = ANSWER_S) -> Any:
+        """Ask without writing down. Another time than usual takes a connection of its own."""
+        if within_s != ANSWER_S:
+            self.close()
         if self._raw is None:
-            self._raw = Raw(self._address, ANSWER_S)
+            self._raw = Raw(self._address, within_s)
+        answer: Any
         try:
-            return self._raw.ask(request, version)
+            answer = self._raw.ask(request, version)
         except Closed:
-            self.close()
-            return CLOSED
+            answer = CLOSED
         except TimeoutError:
+            answer = SILENCE
+        if answer in (CLOSED, SILENCE) or within_s != ANSWER_S:
             self.close()
-            return SILENCE
+        return answer
 
     def send(self, step: str, frame: bytes) -> None:
         """Send a frame as it is (without its size), and write down the bytes that come back."""
