@@ -108,8 +108,20 @@ def alter_configs(script: Script) -> None:
     ask("no type", change(("retention.ms", SET, "5"), kind=0, name="what"))
     ask("version 0", change(("retention.ms", SET, "6")), version=0)
     keys = ["retention.ms", "segment.ms", "cleanup.policy"]
-    resource = DescribeConfigsRequest.Resource(resource_type=TOPIC, resource_name="altered", configuration_keys=keys)
-    script.ask("alter configs/what came of it", DescribeConfigsRequest(resources=[resource]), 4)
+    describe_once(script, "alter configs/what came of it", "altered", keys, retention_ms="6")
+
+
+def describe_once(script: Script, step: str, topic: str, keys: list[str], *, retention_ms: str) -> None:
+    """Describe a topic's configs once the broker has heard of the last change, which is answered before that."""
+    resource = DescribeConfigsRequest.Resource(resource_type=TOPIC, resource_name=topic, configuration_keys=keys)
+    request = DescribeConfigsRequest(resources=[resource])
+
+    def heard() -> bool:
+        (result,) = script.quietly(request, 4).results
+        return ("retention.ms", retention_ms) in [(config.name, config.value) for config in result.configs]
+
+    script.until(heard)
+    script.ask(step, request, 4)
 
 
 def alter_configs_as_a_whole(script: Script) -> None:
@@ -125,9 +137,9 @@ def alter_configs_as_a_whole(script: Script) -> None:
         script.ask(f"alter configs as a whole/{step}", request, version)
 
     ask("one is left", ("retention.ms", "5"))
-    keys = ["retention.ms", "segment.ms"]
-    resource = DescribeConfigsRequest.Resource(resource_type=TOPIC, resource_name="replaced", configuration_keys=keys)
-    script.ask("alter configs as a whole/described", DescribeConfigsRequest(resources=[resource]), 4)
+    describe_once(
+        script, "alter configs as a whole/described", "replaced", ["retention.ms", "segment.ms"], retention_ms="5"
+    )
     ask("none is left")
     ask("unknown", ("no.such.config", "1"))
     ask("wrong value", ("retention.ms", "soon"))
