@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 run: venv  ## start one broker on 127.0.0.1:9092 (make run ARGS="--port 0")
-	$(BIN)/blumfeld up $(ARGS)
+	$(BIN)/blumfeld up --own-foreground $(ARGS)
 
 test: venv  ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from blumfeld.cli.log_files import Item, Unreadable, read
+from blumfeld.cli.progress import BYTES, Bar
 from blumfeld.env import paths
 from blumfeld.env.disk import RealDisk
 
@@ -78,12 +79,14 @@ def _dump(path: str, records: bool, values: str, as_json: bool) -> None:
 
 
 def _verify(files: list[str], as_json: bool) -> None:
-    from blumfeld.cli.log_verification import verify
+    from blumfeld.cli.log_verification import data_bytes, verify
 
     problems = 0
-    for problem in verify(files):
-        problems += 1
-        click.echo(json.dumps(problem._asdict(), ensure_ascii=False) if as_json else f"{problem.path}: {problem.what}")
+    with Bar("verifying", data_bytes(files), BYTES) as bar:
+        for problem in verify(files, bar.advance):
+            problems += 1
+            shown = json.dumps(problem._asdict(), ensure_ascii=False)
+            click.echo(shown if as_json else f"{problem.path}: {problem.what}")
     if problems:
         if not as_json:
             click.echo(f"{problems} problem{'s' if problems > 1 else ''}", err=True)

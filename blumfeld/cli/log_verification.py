@@ -6,7 +6,7 @@ Owns what a sound log directory looks like. Reads everything, opens every batch,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -45,16 +45,32 @@ class Segment:
         self.aborted: list[tuple[int, int, int]] = []
 
 
-def verify(given: list[str]) -> Iterator[Problem]:
+Read = Callable[[int], object]
+"""Called with the size of each batch that was read."""
+
+
+def verify(given: Sequence[str], on_read: Read) -> Iterator[Problem]:
     """Problems of the given files and directories. A directory is verified as a whole, and what is below it too."""
     disk = RealDisk()
     for path in given:
         if disk.is_directory(path):
-            yield from _verify_directory(disk, path)
+            yield from _verify_directory(disk, path, on_read)
         elif suffix_of(path) == _DATA:
-            yield from _verify_data(Segment(path), ProducerStates())
+            yield from _verify_data(Segment(path), ProducerStates(), on_read)
         else:
             yield from _verify_alone(path)
+
+
+def data_bytes(given: Sequence[str]) -> int:
+    """The size of all data files that `verify` would read."""
+    disk = RealDisk()
+    total = 0
+    for path in given:
+        if disk.is_directory(path):
+            total += data_bytes([paths.join(path, name) for name in disk.list(path)])
+        elif suffix_of(path) == _DATA:
+            total += disk.size(path)
+    return total
 
 
 def _verify_alone(path: str) -> Iterator[Problem]:
@@ -81,13 +97,13 @@ def _short(item: Item) -> str:
     return ", ".join(f"{name} {value}" for name, value in item.items() if name != "kind")
 
 
-def _verify_directory(disk: RealDisk, directory: str) -> Iterator[Problem]:
+def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Iterator[Problem]:
     names = disk.list(directory)
     data = sorted(name for name in names if name.endswith(_DATA) and name[:20].isdigit())
     for name in names:
         path = paths.join(directory, name)
         if disk.is_directory(path):
-            yield from _verify_directory(disk, path)
+            yield from _verify_directory(disk, path, on_read)
         elif name not in data:
             try:
                 next(read(path), None)
@@ -106,14 +122,14 @@ def _verify_directory(disk: RealDisk, directory: str) -> Iterator[Problem]:
             yield Problem(segment.path, f"it begins below offset {segments[-1].end_offset}, where {data[0]} … end")
         segments.append(segment)
         yield from _verify_snapshot(disk, directory, segment.base_offset, states, complete=segments[0].base_offset == 0)
-        yield from _verify_data(segment, states)
+        yield from _verify_data(segment, states, on_read)
         yield from _verify_indexes(disk, segment)
     complete = segments[0].base_offset == 0
     yield from _verify_snapshot(disk, directory, segments[-1].end_offset, states, complete=complete)
     yield from _verify_epochs(disk, directory, segments)
 
 
-def _verify_data(segment: Segment, states: ProducerStates) -> Iterator[Problem]:
+def _verify_data(segment: Segment, states: ProducerStates, on_read: Read) -> Iterator[Problem]:
     """The batches of a data file, each by itself and in their order; notes what other files must agree with."""
     file = RealDisk().open(segment.path, read_only=True)
     largest = -1
@@ -122,6 +138,7 @@ def _verify_data(segment: Segment, states: ProducerStates) -> Iterator[Problem]:
             batch = RecordBatch(data)
             for what in _batch_problems(batch, segment):
                 yield Problem(segment.path, f"batch {batch.base_offset} at byte {position}: {what}")
+            on_read(len(data))
             segment.end_offset = batch.next_offset
             largest = max(largest, batch.max_timestamp)
             segment.starts[position] = batch.last_offset

@@ -29,6 +29,7 @@ DEFAULT_PORT = 9092
 @click.option("--restart", is_flag=True, help="With several brokers: start one again that ended by itself.")
 @click.option("--plan", "plan_file", type=click.Path(exists=True, dir_okay=False), hidden=True)
 @click.option("--stop-with-stdin", is_flag=True, hidden=True)
+@click.option("--own-foreground", is_flag=True, hidden=True, help="Ctrl-C is for us, not for who started us.")
 def command(
     brokers: int | None,
     port: int | None,
@@ -41,6 +42,7 @@ def command(
     restart: bool,
     plan_file: str | None,
     stop_with_stdin: bool,
+    own_foreground: bool,
 ) -> None:
     """Start a broker on 127.0.0.1:9092, or a cluster of them, and serve until Ctrl-C."""
     from blumfeld.launch import collector
@@ -51,6 +53,10 @@ def command(
     from blumfeld.launch.main import is_configured
     from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
 
+    if own_foreground:
+        from blumfeld.cli import terminal
+
+        click.get_current_context().with_resource(terminal.own_foreground())
     try:
         if plan_file is None and node is not None:
             if data is None:
@@ -119,6 +125,7 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
     import shutil
     import tempfile
 
+    from blumfeld.cli.progress import Bar
     from blumfeld.launch import collector
     from blumfeld.launch.plan import PLAN_FILE
     from blumfeld.launch.process import StartFailed
@@ -131,7 +138,8 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
             plan.save(os.path.join(scratch, PLAN_FILE))
         supervisor = Supervisor(plan, os.path.join(data or scratch, PLAN_FILE), scratch, restart=restart)
         try:
-            ready = supervisor.start()
+            with Bar("starting", len(plan.nodes), "brokers") as bar:
+                ready = supervisor.start(bar.advance)
         except StartFailed as error:
             raise click.ClickException(str(error)) from error
         if ready_file is not None:

@@ -59,17 +59,21 @@ class Supervisor:
 
         return write
 
-    def start(self) -> Ready:
-        """Start all, wait until all serve. Raises StartFailed; then none is left running."""
+    def start(self, on_ready: Callable[[], object] = lambda: None) -> Ready:
+        """Start all, wait until all serve. Raises StartFailed; then none is left running.
+
+        `on_ready` is called once for each that serves.
+        """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         for child in self._children.values():
             child.start()
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
-            found = [
-                child.wait_ready(max(deadline - time.monotonic(), 0.0)).brokers[0] for child in self._children.values()
-            ]
+            found = []
+            for child in self._children.values():
+                found.append(child.wait_ready(max(deadline - time.monotonic(), 0.0)).brokers[0])
+                on_ready()
         except StartFailed:
             self.stop()
             raise
