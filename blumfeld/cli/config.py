@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 
 import click
 
+from blumfeld.cli.completion import properties
 from blumfeld.cli.session import show
 
 
 @click.command("config")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=properties)
 @click.option("--list", "list_all", is_flag=True, help="Every property with its default and meaning.")
 @click.option("--profile", type=click.Choice(("test", "dev", "durable", "none")), default="dev", show_default=True)
 @click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="A server.properties file.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker property; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=properties,
+    help="A broker property; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def command(
     names: tuple[str, ...],
@@ -25,13 +34,16 @@ def command(
     as_json: bool,
 ) -> None:
     """Show what these sources and the environment set, or the properties NAMES; --list: all there are."""
+    from blumfeld.config.document import describe_option
     from blumfeld.config.options import BROKER_OPTIONS
     from blumfeld.config.sources import load
     from blumfeld.config.values import ConfigError, format_value
 
     unknown = [name for name in names if name not in BROKER_OPTIONS]
     if unknown:
-        raise click.ClickException(f"no such property: {', '.join(unknown)} (blumfeld config --list shows all)")
+        close = get_close_matches(unknown[0], BROKER_OPTIONS, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`blumfeld config --list` shows all"
+        raise click.ClickException(f"there is no property {', '.join(unknown)}: {hint}")
     if list_all:
         show(
             [
@@ -51,6 +63,13 @@ def command(
         config = load(profile=profile, file=file, environment=os.environ, settings=settings)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    for warning in config.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if names and not as_json:
+        for name in names:
+            click.echo(describe_option(BROKER_OPTIONS[name]))
+            click.echo(f"  here: {config.text(name) or 'none'} ({config.origin(name)})")
+        return
     chosen = names or tuple(sorted(name for name in config if config.is_given(name)))
     show(
         [(name, config.text(name) or "", config.origin(name)) for name in chosen],

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from blumfeld.cli.completion import topics
 from blumfeld.cli.session import client_command, show
 from blumfeld.client.cluster import ClusterClient
 from blumfeld.client.errors import check
@@ -17,7 +18,7 @@ DYNAMIC_TOPIC_CONFIG = 1
 
 
 @click.command("describe")
-@click.argument("topic")
+@click.argument("topic", shell_complete=topics)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 @click.option("--all-configs", is_flag=True, help="Defaults too, not only what was set for the topic.")
 @client_command

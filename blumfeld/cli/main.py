@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import cast
 
 import click
@@ -23,6 +24,7 @@ COMMANDS = {
     "groups": ("blumfeld.cli.groups", "List groups, or show one with its lag."),
     "config": ("blumfeld.cli.config", "List the broker properties, or show what a start would use."),
     "dump-log": ("blumfeld.cli.dump_log", "Print what is in log files, and verify them."),
+    "completion": ("blumfeld.cli.completion", "Print the script for shell completion (bash, zsh, fish)."),
 }
 
 
@@ -37,6 +39,15 @@ class Commands(click.Group):
         if found is None:
             return None
         return cast("click.Command", importlib.import_module(found[0]).command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            close = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else "blumfeld --help lists the commands."
+            ctx.fail(f"There is no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

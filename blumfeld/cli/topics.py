@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from blumfeld.cli.session import bootstrap_option, client_command, show
+from blumfeld.cli.completion import topics as topics_like
+from blumfeld.cli.session import bootstrap_option, client_command, pair, show
 from blumfeld.client.cluster import ClusterClient
 
 
@@ -38,6 +39,7 @@ async def list_topics(cluster: ClusterClient, as_json: bool, internal: bool) -> 
         ],
         ("topic", "partitions", "replicas"),
         as_json=as_json,
+        nothing="no topics yet: `blumfeld topics create NAME` makes one, and so does producing to it",
     )
 
 
@@ -45,19 +47,20 @@ async def list_topics(cluster: ClusterClient, as_json: bool, internal: bool) -> 
 @click.argument("name")
 @click.option("-p", "--partitions", default=-1, help="How many; the cluster's default if left out.")
 @click.option("-r", "--replication-factor", default=-1, help="Replicas of each; the cluster's default if left out.")
-@click.option("-c", "--config", "configs", multiple=True, metavar="NAME=VALUE", help="A topic config; repeatable.")
+@click.option(
+    "-c", "--config", "configs", multiple=True, type=pair, metavar="NAME=VALUE", help="A topic config; repeatable."
+)
 @client_command
 async def create(
-    cluster: ClusterClient, name: str, partitions: int, replication_factor: int, configs: tuple[str, ...]
+    cluster: ClusterClient, name: str, partitions: int, replication_factor: int, configs: tuple[tuple[str, str], ...]
 ) -> None:
     """Create a topic; returns once its leaders serve."""
-    pairs = dict(config.partition("=")[::2] for config in configs)
-    await cluster.create_topic(name, partitions, replication_factor, pairs)
+    await cluster.create_topic(name, partitions, replication_factor, dict(configs))
     click.echo(f"created {name}")
 
 
 @command.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=topics_like)
 @client_command
 async def delete(cluster: ClusterClient, name: str) -> None:
     """Delete a topic and its records."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from blumfeld.client.errors import NoBroker, RequestFailed, check
+from blumfeld.client.errors import ClientError, NoBroker, RequestFailed, check
 from blumfeld.cluster.link import Link, LinkError
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.create_topics import CreateTopicsRequest
@@ -53,6 +53,7 @@ class ClusterClient:
         bootstrap_servers: comma-separated host:port.
         client_id: shown in the brokers' logs.
         timeout_s: how long a call retries before it raises.
+        unknown_topic_s: how long it retries where a topic is not known; as long as anything else if left out.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class ClusterClient:
         *,
         client_id: str = "blumfeld",
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        unknown_topic_s: float | None = None,
     ) -> None:
         self._env = env
         self._client_id = client_id
         self.timeout_s = timeout_s
+        self._unknown_topic_s = timeout_s if unknown_topic_s is None else unknown_topic_s
         self._bootstrap = [self._link(host, port) for host, port in parse_servers(bootstrap_servers)]
         self._links: dict[int, Link] = {}
         self._addresses: dict[int, tuple[str, int]] = {}
@@ -82,17 +85,24 @@ class ClusterClient:
 
     async def retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it succeeds, fails for good, or time is up; then the last error is raised."""
-        deadline = self._env.clock.monotonic() + self.timeout_s
+        began = self._env.clock.monotonic()
         pause = RETRY_S
         while True:
             try:
                 return await attempt()
             except (RequestFailed, NoBroker, LinkError) as error:
-                final = isinstance(error, RequestFailed) and not error.code.retriable
-                if final or self._env.clock.monotonic() + pause > deadline:
+                if self._env.clock.monotonic() + pause > began + self._patience_s(error):
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, MAX_RETRY_S)
+
+    def _patience_s(self, error: ClientError | LinkError) -> float:
+        """How long what failed so is tried again, from the first time on."""
+        if not isinstance(error, RequestFailed):
+            return self.timeout_s
+        if error.code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            return self._unknown_topic_s
+        return self.timeout_s if error.code.retriable else 0.0
 
     async def any_broker(self, request: Request) -> Any:
         """Send to whichever broker answers."""
@@ -190,7 +200,7 @@ class ClusterClient:
 
         async def attempt() -> None:
             result = (await self.any_broker(request)).responses[0]
-            check(result.error_code, f"deleting topic {name}")
+            check(result.error_code, f"topic {name}", result.error_message)
 
         await self.retry(attempt)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from blumfeld.client.errors import check
@@ -87,20 +88,10 @@ class Consumer:
         `positions` moves along with what was read.
         """
         while not _reached(positions, stop_at):
-            found = await self._cluster.topic(topic, leading=positions)
-            leaders = {p.partition_index: p.leader_id for p in found.partitions}
             wanted = [p for p in positions if stop_at is None or positions[p] < stop_at.get(p, 0)]
-            fetches = [
-                self._fetch(
-                    topic,
-                    found.topic_id,
-                    leader,
-                    {p: positions[p] for p in wanted if leaders.get(p) == leader},
-                )
-                for leader in {leaders[p] for p in wanted}
-            ]
+            answers = await self._cluster.retry(partial(self._fetch_from_leaders, topic, wanted, positions))
             progressed = False
-            for consumed, next_positions in await asyncio.gather(*fetches):
+            for consumed, next_positions in answers:
                 for record in consumed:
                     if stop_at is None or record.offset < stop_at[record.partition]:
                         yield record
@@ -108,6 +99,18 @@ class Consumer:
                 positions.update(next_positions)
             if not progressed and stop_at is None:
                 await asyncio.sleep(0)
+
+    async def _fetch_from_leaders(
+        self, topic: str, wanted: Sequence[int], positions: Mapping[int, int]
+    ) -> list[tuple[list[Consumed], dict[int, int]]]:
+        """One fetch from each leader of the wanted partitions; records, and the positions after them."""
+        found = await self._cluster.topic(topic, leading=positions)
+        leaders = {p.partition_index: p.leader_id for p in found.partitions}
+        fetches = [
+            self._fetch(topic, found.topic_id, leader, {p: positions[p] for p in wanted if leaders.get(p) == leader})
+            for leader in {leaders[p] for p in wanted}
+        ]
+        return await asyncio.gather(*fetches)
 
     async def _fetch(
         self, topic: str, topic_id: bytes, leader: int, positions: dict[int, int]

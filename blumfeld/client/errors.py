@@ -15,11 +15,12 @@ class ClientError(Exception):
 
 
 class RequestFailed(ClientError):
-    """A broker refused: `code` says why, the message what was asked."""
+    """A broker refused: `code` says why, `subject` and the message what was asked."""
 
     def __init__(self, code: int, what: str, message: str | None = None) -> None:
         self.code = ErrorCode(code)
-        super().__init__(f"{what}: {self.code.name}{f': {message}' if message else ''}")
+        self.subject = what
+        super().__init__(": ".join(filter(None, (what, self.code.name, message or self.code.text))))
 
 
 class NoBroker(ClientError):

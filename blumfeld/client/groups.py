@@ -38,13 +38,17 @@ class Groups:
 
     async def listed(self) -> list[ListGroupsResponse.Group]:
         """All groups of the cluster."""
-        metadata = await self._cluster.metadata([])
-        listed = []
-        for broker in metadata.brokers:
-            response = await self._cluster.broker(broker.node_id, ListGroupsRequest(states_filter=[], types_filter=[]))
-            check(response.error_code, f"listing groups of broker {broker.node_id}")
-            listed += response.groups
-        return listed
+
+        async def attempt() -> list[ListGroupsResponse.Group]:
+            listed: list[ListGroupsResponse.Group] = []
+            for broker in (await self._cluster.metadata([])).brokers:
+                request = ListGroupsRequest(states_filter=[], types_filter=[])
+                response = await self._cluster.broker(broker.node_id, request)
+                check(response.error_code, f"listing groups of broker {broker.node_id}")
+                listed += response.groups
+            return listed
+
+        return await self._cluster.retry(attempt)
 
     async def describe(self, group_id: str) -> DescribeGroupsResponse.Group:
         """State, protocol and members of one group."""

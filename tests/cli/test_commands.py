@@ -10,47 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from blumfeld.config.options import BROKER_OPTIONS
 from blumfeld.testing import Cluster, Kafka
 from blumfeld.testing.kafka import unique_name
-
-
-def blumfeld(
-    *arguments: str, stdin: str | None = None, bootstrap: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **({"KAFKA_BOOTSTRAP_SERVERS": bootstrap} if bootstrap else {})}
-    return subprocess.run(
-        [sys.executable, "-m", "blumfeld", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment,
-        check=False,
-    )
-
-
-class Shell:
-    """Commands that must succeed, against one broker."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.servers = cluster.bootstrap_servers
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        done = blumfeld(*arguments, stdin=stdin, bootstrap=self.servers)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--json"))
-
-
-@pytest.fixture
-def shell(kafka_broker: Cluster) -> Shell:
-    return Shell(kafka_broker)
+from tests.cli.shell import Shell, blumfeld, commit
 
 
 def test_topics_are_created_listed_described_and_deleted(shell: Shell) -> None:
@@ -107,41 +73,139 @@ def test_following_prints_records_as_they_come(shell: Shell, kafka: Kafka) -> No
         assert following.wait(10) == 0
 
 
-def test_groups_and_their_lag(shell: Shell, kafka: Kafka) -> None:
-    from kafka import KafkaConsumer, TopicPartition
+def test_a_follower_goes_on_when_the_broker_was_gone_for_a_while(tmp_path: Path) -> None:
+    with Cluster(data=tmp_path / "data") as cluster:
+        topic = cluster.kafka.topic()
+        with subprocess.Popen(
+            [sys.executable, "-m", "blumfeld", "consume", topic, "-b", cluster.bootstrap_servers, "--from-start", "-f"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as following:
+            assert following.stdout is not None
+            cluster.kafka.produce(topic, b"before")
+            assert following.stdout.readline() == "before\n"
+            cluster.broker.kill()
+            cluster.broker.restart()
+            cluster.kafka.produce(topic, b"after")
+            assert following.stdout.readline() == "after\n"
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 0
 
+
+def test_lines_are_produced_as_they_come_whatever_their_bytes(shell: Shell, kafka: Kafka) -> None:
+    topic = kafka.topic()
+    with subprocess.Popen(
+        [sys.executable, "-m", "blumfeld", "produce", topic, "-b", shell.servers],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as producing:
+        assert producing.stdin is not None
+        assert producing.stderr is not None
+        producing.stdin.write(b"\xff\xfe\n")
+        producing.stdin.flush()
+        kafka.wait_until(lambda: kafka.offsets(topic)[0] == 1, "the first line is there")
+        producing.stdin.write(b"two\r\n\nlast")
+        producing.stdin.close()
+        assert producing.stderr.read() == f"produced 4 records to {topic}\n".encode()
+        assert producing.wait(10) == 0
+    assert [record.value for record in kafka.consume(topic)] == [b"\xff\xfe", b"two", b"", b"last"]
+
+
+def test_many_lines_of_a_file_go_in_batches_that_a_broker_takes(shell: Shell, kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    (tmp_path / "lines").write_bytes(b"x" * 3000 + b"\n" + b"y\n" * 20_000 + (b"z" * 10_000 + b"\n") * 200)
+    with open(tmp_path / "lines", "rb") as lines:
+        done = subprocess.run(
+            [sys.executable, "-m", "blumfeld", "produce", topic, "-b", shell.servers],
+            stdin=lines,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert done.stderr == f"produced 20201 records to {topic}\n"
+    assert kafka.offsets(topic) == {0: 20_201}
+
+
+def test_groups_and_their_lag(shell: Shell, kafka: Kafka) -> None:
     topic, group = kafka.topic(), unique_name("group")
-    kafka.produce(topic, b"1", b"2", b"3")
-    consumer = KafkaConsumer(bootstrap_servers=shell.servers, group_id=group, enable_auto_commit=False)
-    consumer.assign([TopicPartition(topic, 0)])
-    consumer.seek(TopicPartition(topic, 0), 0)
-    while consumer.position(TopicPartition(topic, 0)) < 1:
-        consumer.poll(100, max_records=1)
-    consumer.commit()
-    consumer.close()
-    assert f"{group}\tEmpty\tconsumer" in shell("groups") or group in shell("groups")
-    (lag,) = shell.json("groups", group)
-    assert (lag["topic"], lag["partition"], lag["end"]) == (topic, 0, 3)
-    assert lag["committed"] + lag["lag"] == 3
-    assert shell("groups", group).splitlines()[0] == "topic\tpartition\tcommitted\tend\tlag"
+    kafka.produce(topic, b"1", b"2", b"3", partition=0)
+    commit(shell.servers, group, topic, 1)
+    assert any(line.split("\t")[:2] == [group, "Empty"] for line in shell("groups").splitlines())
+    assert {"group": group, "state": "Empty"}.items() <= next(
+        row.items() for row in shell.json("groups") if row["group"] == group
+    )
+    assert shell("groups", group) == f"topic\tpartition\tcommitted\tend\tlag\n{topic}\t0\t1\t3\t2\n"
+    assert shell.json("groups", group) == [{"topic": topic, "partition": 0, "committed": 1, "end": 3, "lag": 2}]
 
 
 def test_config_lists_every_property_and_shows_sources(shell: Shell) -> None:
-    assert "log.segment.bytes\tint\t1073741824" in shell("config", "--list")
+    listed = shell("config", "--list")
+    assert listed.startswith("name\ttype\tdefault\tmeaning\n")
+    assert "log.segment.bytes\tint\t1073741824" in listed
+    assert {row["name"] for row in shell.json("config", "--list")} == set(BROKER_OPTIONS)
+    assert "num.partitions\t7\t--set\n" in shell("config", "--set", "num.partitions=7")
+    assert "  here: 2 (environment)" in blumfeld("config", "num.partitions", KAFKA_NUM_PARTITIONS="2").stdout
     (shown,) = shell.json("config", "log.segment.bytes", "--set", "log.segment.bytes=2000000")
     assert shown == {"name": "log.segment.bytes", "value": "2000000", "source": "--set"}
 
 
-def test_a_cluster_that_is_not_there_is_said_in_one_line() -> None:
+def test_a_cluster_that_is_not_there_is_said_with_what_to_do() -> None:
     done = blumfeld("topics", "--bootstrap", "127.0.0.1:1")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: no broker could be reached")
-    assert "--bootstrap" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_an_unknown_topic_and_a_wrong_address_are_said() -> None:
+    assert done.stderr == (
+        "Error: no broker could be reached: 127.0.0.1:1: nobody listens\n"
+        "asked 127.0.0.1:1: start a broker there (blumfeld up), or name another with --bootstrap\n"
+    )
     assert "expected host:port" in blumfeld("topics", "-b", "nonsense:port").stderr
+
+
+@pytest.mark.parametrize("command", ["describe", "consume", "topics delete"])
+def test_an_unknown_topic_is_said_with_those_of_a_similar_name(shell: Shell, kafka: Kafka, command: str) -> None:
+    topic = kafka.topic()
+    said = shell.fails(*command.split(), f"{topic}x")
+    assert said.startswith(f"Error: topic {topic}x: UNKNOWN_TOPIC_OR_PARTITION: ")
+    assert f"did you mean {topic}" in said
+    assert "`blumfeld topics` lists those" in shell.fails(*command.split(), "1.2.3")
+
+
+def test_an_unknown_group_is_said_with_those_of_a_similar_name(shell: Shell, kafka: Kafka) -> None:
+    group = unique_name("group")
+    commit(shell.servers, group, kafka.topic(), 0)
+    assert f"did you mean {group}" in shell.fails("groups", f"{group}x")
+    assert shell.fails("groups", "?") == "Error: there is no group ?\n`blumfeld groups` lists those that there are\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("topic",), "There is no command 'topic': did you mean topics?"),
+        (("?",), "blumfeld --help lists the commands"),
+        (("consume", "t", "--format", "{nope}"), "'nope'; there are {topic} {partition}"),
+        (("consume", "t", "--format", "{"), "is no format"),
+        (("consume", "t", "--format", "{0}"), "is no format"),
+        (("consume", "t", "--count", "0"), "0 is not in the range"),
+        (("produce", "t", "v", "-H", "trace"), "'trace' is not written as NAME=VALUE"),
+        (("topics", "create", "t", "-c", "retention.ms"), "'retention.ms' is not written as NAME=VALUE"),
+        (("topics", "create", "t", "-c", "retention.ms=soon"), "Invalid value soon for configuration retention.ms"),
+        (("topics", "create", "bad/name"), "INVALID_TOPIC_EXCEPTION"),
+        (("produce", "plain", "v", "-p", "7"), "topic plain has no partition 7, only 1"),
+        (("config", "num.partition"), "there is no property num.partition: did you mean num.partitions?"),
+        (("config", "?"), "`blumfeld config --list` shows all"),
+        (("config", "--set", "num.partitions=none"), "num.partitions: 'none' (--set) is not allowed"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_a_line(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    assert said in shell.fails(*arguments)
+
+
+def test_an_unknown_property_is_a_warning(shell: Shell) -> None:
+    done = blumfeld("config", "--set", "log.segment.byte=1", "--json")
+    assert (done.returncode, json.loads(done.stdout)[0]["source"]) == (0, "profile dev")
+    assert done.stderr == (
+        "Warning: log.segment.byte (--set) is not known here and has no effect; did you mean log.segment.bytes?\n"
+    )
 
 
 def test_up_serves_until_interrupted(tmp_path: Path) -> None:
