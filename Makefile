@@ -28,7 +28,7 @@ check: venv  ## ruff, mypy --strict, import contracts, sizes
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/style
 
-fuzz: venv  ## mutated frames against a broker process (make fuzz FRAMES=100000 ARGS="--seed 1")
+fuzz: venv  ## mutated frames against a broker process, and a tenth against a controller (make fuzz FRAMES=100000 ARGS="--seed 1")
 	$(BIN)/python -m tests.sim.fuzz --frames $(FRAMES) $(ARGS)
 
 bench: venv  ## benchmarks beside Apache Kafka (needs Java and Maven for the peer)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from blumfeld.broker.controller_apis import controller_table
 from blumfeld.broker.table import SERVED
 from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.frame import decode_request_header
-from blumfeld.protocol.keys import request_class
+from blumfeld.protocol.keys import ApiKey, request_class
 from tests.sim.fuzz.mutate import Mutant, Mutator
 from tests.sim.fuzz.plausible import Plausible
-from tests.sim.fuzz.run import CASES, framed, fuzz, fuzz_controller
+from tests.sim.fuzz.run import CASES, cases, framed, fuzz, fuzz_controller
 
 FRAMES = 5_000
 CONTROLLER_FRAMES = 1_000
@@ -37,9 +38,10 @@ def test_a_controller_bears_them_too_and_its_cluster_goes_on() -> None:
     assert tally.reached * 2 >= tally.sent == CONTROLLER_FRAMES
 
 
-def test_what_is_plausible_can_be_decoded() -> None:
+@pytest.mark.parametrize("served", [CASES, cases(controller_table())], ids=["broker", "controller"])
+def test_what_is_plausible_can_be_decoded(served: list[tuple[ApiKey, int]]) -> None:
     plausible = Plausible(random.Random(SEED), [bytes(16)])
-    for key, version in CASES * 3:
+    for key, version in served * 3:
         frame = framed(plausible.request(request_class(key), version), version, 1)
         header, body = decode_request_header(frame[4:])
         assert (header.request_api_key, header.request_api_version) == (key, version)
