@@ -1,16 +1,21 @@
-"""`python -m bench [broker|topics|cluster|protocol|storage|all] [options]`: one benchmark, or all of them.
+"""`python -m bench [broker|topics|cluster|protocol|storage|all] [options]`: one benchmark, or several.
 
-Without a name: `broker`. Options go to the benchmark that is named; `--help` after a name says which it has. `all`
-takes only `--alone`.
+Without a name: all that the goals of one broker are about (broker, topics, protocol). Options go to the benchmark that
+is named; `--help` after a name says which it has. Without a name, and with `all`, there are those that the benchmarks
+beside Apache Kafka have in common: `--alone`, `--range`, `--patience SECONDS`.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 
+from bench.options import add_common
+
 BESIDE_KAFKA = ("broker", "topics", "cluster")
 BY_THEMSELVES = ("protocol", "storage")
+ONE_BROKER = ("broker", "topics", "protocol")
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -23,16 +28,17 @@ def run(name: str, arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run what is asked for; exit code."""
-    name, rest = (
-        (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("--") else ("broker", arguments)
-    )
+    name, rest = (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("-") else ("", arguments)
     if name in BESIDE_KAFKA + BY_THEMSELVES:
         return run(name, rest)
-    if name != "all":
+    if name not in ("", "all"):
         print(__doc__, file=sys.stderr)
         return 2
-    codes = [run(each, rest) for each in BESIDE_KAFKA] + [run(each, []) for each in BY_THEMSELVES]
-    return max(codes)
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    add_common(parser)
+    parser.parse_args(rest)  # what is wrong is said before anything is measured
+    names = ONE_BROKER if not name else BESIDE_KAFKA + BY_THEMSELVES
+    return max(run(each, rest if each in BESIDE_KAFKA else []) for each in names)
 
 
 if __name__ == "__main__":

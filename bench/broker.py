@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     effort = Effort(options.starts, options.repeats, options.scale, options.warm_up)
     machine = Machine(options.patience)
     figures = measure(peers(alone=options.alone), effort, machine)
-    print(figures.table(with_range=options.range), machine, sep="\n\n")
+    print(figures.report(with_range=options.range), machine, sep="\n\n")
     return 0
 
 

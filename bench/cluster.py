@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     effort = Effort(options.rounds, options.scale, options.kills, options.other_kills)
     machine = Machine(options.patience)
     figures = measure(peers(alone=options.alone), effort, machine)
-    print(figures.table(with_range=options.range), machine, sep="\n\n")
+    print(figures.report(with_range=options.range), machine, sep="\n\n")
     return 0
 
 

@@ -102,6 +102,16 @@ class Figures:
         goal, ours = self._goals.get(figure), self.median(figure, self._peers[0])
         return "" if goal is None or ours is None else goal.judge(ours, self.ratio(figure))
 
+    def missed(self) -> list[str]:
+        """The figures whose goal is missed."""
+        return [figure for figure in self._values if self.verdict(figure) == MISSED]
+
+    def report(self, *, with_range: bool = False) -> str:
+        """The table, and below it what is missed."""
+        missed = self.missed()
+        end = f"missed: {'; '.join(missed)}" if missed else "every goal that can be judged is met"
+        return f"{self.table(with_range=with_range)}\n\n{end}"
+
     def table(self, *, with_range: bool = False) -> str:
         """A Markdown table of medians, ratios and goals; `with_range`: smallest and largest values too."""
         lines = [

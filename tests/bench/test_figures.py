@@ -17,6 +17,8 @@ def test_a_table_shows_medians_ratios_and_whether_goals_are_met() -> None:
         "| rate | 3 | 2,000 | 1,000 | 2.00 | ≥ 2× met |",
         "| alone | 1 | 0.25 |  |  | ≤ 0.2 missed |",
     ]
+    assert figures.missed() == ["alone"]
+    assert figures.report().splitlines()[-1] == "missed: alone"
     assert "| rate | 3 | 2,000 (1,000–90,000) | 1,000 (1–1,000) |" in figures.table(with_range=True)
 
 
