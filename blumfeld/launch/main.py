@@ -114,11 +114,10 @@ async def _serve(
         if faults:
             raise StartError(faults[0])
         return 0
-    broker = ReadyBroker(node_id, os.getpid(), node.host, node.port)
-    ready = Ready(node.cluster_id, (broker,))
+    here = ReadyBroker(node_id, os.getpid(), node.host, node.port)
     if ready_file is not None:
-        ready.write(ready_file)
-    _greet(ready, node_id, config, time.monotonic() - started)
+        Ready(node.cluster_id, (here,) if node.is_broker else ()).write(ready_file)
+    _greet(here, node.is_broker, config, time.monotonic() - started)
     collector.resume()
     await stopping.wait()
     is_clean = await _stop(node)
@@ -152,14 +151,15 @@ async def _stop(node: Node) -> bool:
     return True
 
 
-def _greet(ready: Ready, node_id: int, config: Config, elapsed_s: float) -> None:
+def _greet(here: ReadyBroker, is_broker: bool, config: Config, elapsed_s: float) -> None:
     import blumfeld
 
     where = ", ".join(config.log_dirs) if config.is_given("log.dirs") else "memory (gone on exit)"
     topics = "auto-created" if config.bool("auto.create.topics.enable") else "created by hand"
+    address = f"bootstrap  {here.address}" if is_broker else f"controller  {here.address}"
     sys.stdout.write(
-        f"blumfeld {blumfeld.__version__}  node {node_id}  ready in {elapsed_s:.2f} s\n"
-        f"  bootstrap  {ready.bootstrap_servers}      data  {where}      topics  {topics}\n"
+        f"blumfeld {blumfeld.__version__}  node {here.id}  ready in {elapsed_s:.2f} s\n"
+        f"  {address}      data  {where}" + (f"      topics  {topics}\n" if is_broker else "\n")
     )
     sys.stdout.flush()
 

@@ -74,6 +74,7 @@ class Node:
         in_memory = not config.is_given("log.dirs") and not config.is_given("log.dir")
         self._env = Env.in_memory() if in_memory else Env.real()
         self._serving: list[Listener] = []
+        self._controllers: list[Listener] = []
         self._log_turn: asyncio.TimerHandle | None = None
         self._broker_epoch = -1
         self._undo: list[Callable[[], Awaitable[object]]] = []
@@ -81,13 +82,19 @@ class Node:
 
     @property
     def host(self) -> str:
-        """Where clients connect: the host of the first broker listener."""
-        return parse_listeners(self._config).broker[0].host or "127.0.0.1"
+        """The host of the first listener: where clients connect, or, of a controller alone, other nodes."""
+        listeners = parse_listeners(self._config)
+        return (listeners.broker or listeners.controller)[0].host or "127.0.0.1"
 
     @property
     def port(self) -> int:
         """The port that listener is bound to."""
-        return self._serving[0].port
+        return (self._serving or self._controllers)[0].port
+
+    @property
+    def is_broker(self) -> bool:
+        """Whether process.roles has clients served; otherwise this is a controller alone."""
+        return bool(parse_listeners(self._config).broker)
 
     async def start(self) -> None:
         """Start everything; serving when this returns. Raises OSError, StorageError or what refused us."""
@@ -116,6 +123,14 @@ class Node:
         self._undo.append(self._raft.stop)
         await self._raft.start()
         self._undo += at_the_end
+        if self.is_broker:
+            await self._serve_clients()
+        self._logs.wake = asyncio.get_running_loop().call_soon_threadsafe
+        self._turn_logs()
+
+    async def _serve_clients(self) -> None:
+        """Join the cluster as a broker; serving when this returns."""
+        config, env = self._config, self._env
         await self._listen_for_clients()
         self._undo.append(self._lifecycle.stop)
         self._lifecycle.start()
@@ -134,8 +149,6 @@ class Node:
 
             await make_first_topics(config, self._channel, env.clock)
         await self._loaded()
-        self._logs.wake = asyncio.get_running_loop().call_soon_threadsafe
-        self._turn_logs()
 
     def _on_directory_failure(self, loop: asyncio.AbstractEventLoop) -> Callable[[bytes], None]:
         """What a thread that met the failure calls."""
@@ -164,10 +177,11 @@ class Node:
         )
 
     def _compose_broker(self) -> None:
+        """The broker's parts. Of a controller alone they only answer what its listener is asked about the cluster."""
         config, env = self._config, self._env
         purgatory = Purgatory(env.clock)
         listeners = parse_listeners(config)
-        inter_broker = listeners.inter_broker or listeners.broker[0].name
+        inter_broker = listeners.inter_broker or (listeners.broker or listeners.controller)[0].name
         self._admission = Admission(config, protected=inter_broker if len(listeners.broker) > 1 else None)
         self._data_plane = DataPlane(env, config, self.node_id, self._logs, purgatory, self._channel, inter_broker)
         replicas = self._data_plane.replicas
@@ -233,7 +247,8 @@ class Node:
         await admission.look_up(self._config)
         for endpoint in parse_listeners(self._config).controller:
             dispatcher = Dispatcher(node, controller_table())
-            await self._listen(endpoint, dispatcher, admission, self._controller.connection_lost)
+            listener = await self._listen(endpoint, dispatcher, admission, self._controller.connection_lost)
+            self._controllers.append(listener)
 
     async def _listen_for_clients(self) -> None:
         await self._admission.look_up(self._config)

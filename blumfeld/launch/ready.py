@@ -21,6 +21,11 @@ class ReadyBroker:
     host: str
     port: int
 
+    @property
+    def address(self) -> str:
+        """`host:port`, as clients are told it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -31,7 +36,7 @@ class Ready:
 
     @property
     def bootstrap_servers(self) -> str:
-        return ",".join(f"{_bracketed(b.host)}:{b.port}" for b in self.brokers)
+        return ",".join(broker.address for broker in self.brokers)
 
     def write(self, path: str) -> None:
         """Write to `path` so that a reader sees all of it or nothing."""
@@ -55,7 +60,3 @@ class Ready:
         except FileNotFoundError:
             return None
         return cls(found["cluster_id"], tuple(ReadyBroker(**broker) for broker in found["brokers"]))
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -63,6 +63,8 @@ def test_the_image_is_slim_not_root_and_starts_the_broker() -> None:
     assert instructions["USER"] not in ("root", "0")
     assert instructions["ENTRYPOINT"] == '["blumfeld", "up"]'
     assert "topics" in instructions["HEALTHCHECK"]
+    (made,) = [arguments for name, arguments in dockerfile() if "install -d -o blumfeld" in arguments]
+    assert {instructions["VOLUME"], "/var/lib/kafka/data"} <= set(made.split())
     for source in [a.split()[:-1] for i, a in dockerfile() if i == "COPY" and not a.startswith("--from")]:
         assert all((ROOT / path).exists() for path in source)
 
