@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 AFTER_S = 0.5
 """Work that ends before is not worth a bar."""
+EVERY_S = 0.1
+"""How often a bar moves: drawing it is dearer than most pieces of work."""
 BYTES = "bytes"
 
 
@@ -50,7 +52,7 @@ class Bar:
         self._wanted = wanted and (console is not None or sys.stderr.isatty())
         self._clock = clock
         self._console = console
-        self._began = clock()
+        self._due = clock() + AFTER_S
         self._shown: tuple[Progress, TaskID] | None = None
         self.done = 0
 
@@ -66,11 +68,13 @@ class Bar:
     def advance(self, by: int = 1) -> None:
         """So much more is done."""
         self.done += by
-        if self._shown is None and self._wanted and self._clock() - self._began >= AFTER_S:
+        if not self._wanted or (now := self._clock()) < self._due:
+            return
+        self._due = now + EVERY_S
+        if self._shown is None:
             self._shown = self._show()
-        if self._shown is not None:
-            progress, task = self._shown
-            progress.update(task, completed=self.done)
+        progress, task = self._shown
+        progress.update(task, completed=self.done)
 
     def _show(self) -> tuple[Progress, TaskID]:
         from rich.console import Console

@@ -9,7 +9,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from blumfeld.cli.progress import AFTER_S, BYTES, Bar
+from blumfeld.cli.progress import AFTER_S, BYTES, EVERY_S, Bar
 from blumfeld.env.clock import ManualClock
 
 
@@ -50,6 +50,18 @@ def test_it_appears_after_a_moment_with_all_that_was_done(screen: Screen) -> Non
         bar.advance(50)
     assert "working" in screen.drawn
     assert "350/1000 records" in screen.drawn
+
+
+def test_it_moves_now_and_then_only(screen: Screen) -> None:
+    with screen.bar(1000, "records") as bar:
+        screen.clock.advance(AFTER_S)
+        bar.advance(350)
+        screen.clock.advance(EVERY_S)
+        bar.advance(60)
+        bar.advance(70)
+    assert "410/1000 records" in screen.drawn
+    assert bar.done == 480
+    assert "480/1000 records" not in screen.drawn
 
 
 @pytest.mark.parametrize(
