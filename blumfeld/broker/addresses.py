@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from blumfeld.broker.context import Broker, Context
+    from blumfeld.broker.context import Context, Member
     from blumfeld.cluster.image.cluster import BrokerRegistration
 
 
@@ -31,17 +31,17 @@ class Address(NamedTuple):
 class Addresses:
     """Addresses for one client's connection, from the present metadata."""
 
-    def __init__(self, broker: Broker, context: Context) -> None:
-        self._cluster = broker.image.cluster
+    def __init__(self, member: Member, context: Context) -> None:
+        self._cluster = member.image.cluster
         self._listener = context.listener
-        self._own_id = broker.node_id
+        self._own_id = member.node_id
         self._dialled = (context.local_host, context.local_port)
-        own = self._cluster.brokers.get(broker.node_id)
+        own = self._cluster.brokers.get(member.node_id)
         endpoint = None if own is None else own.listeners.get(context.listener)
         self._own_host = None if endpoint is None else endpoint.host
         self._is_advertised = any(
             entry.partition("://")[0].strip().upper() == context.listener
-            for entry in broker.config.list("advertised.listeners")
+            for entry in member.config.list("advertised.listeners")
         )
 
     def of(self, registration: BrokerRegistration) -> Address | None:

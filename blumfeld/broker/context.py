@@ -1,7 +1,8 @@
 """What a handler is given: the broker it serves and the request's context.
 
 Owns no state of its own. `Broker` is the composition root of one serving broker, made in `launch/`; handlers read its
-parts and never construct them. `Context` lives as long as one request.
+parts and never construct them. `Member` is what a node without that role knows, too. `Context` lives as long as one
+request.
 """
 
 from __future__ import annotations
@@ -31,17 +32,23 @@ returns None, and nothing else, where Kafka sends no reply: Produce with acks=0.
 
 
 @dataclass(slots=True)
-class Broker:
-    """The parts of one serving broker. `image` is replaced whenever committed metadata has been applied."""
+class Member:
+    """A node of a cluster, whatever its roles. `image` is replaced whenever committed metadata has been applied."""
 
     env: Env
     config: Config
     node_id: int
     cluster_id: str
     image: MetadataImage
+    controller: ControllerChannel
+
+
+@dataclass(slots=True)
+class Broker(Member):
+    """The parts of one serving broker."""
+
     replicas: ReplicaManager
     groups: GroupCoordinator
-    controller: ControllerChannel
     purgatory: Purgatory
     fetch_sessions: FetchSessions
 

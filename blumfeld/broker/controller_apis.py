@@ -23,7 +23,7 @@ from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.envelope import EnvelopeRequest, EnvelopeResponse
 
 if TYPE_CHECKING:
-    from blumfeld.broker.context import Broker, Context
+    from blumfeld.broker.context import Context, Member
     from blumfeld.broker.dispatch import Handler
     from blumfeld.cluster.controller.shell import QuorumController
     from blumfeld.cluster.raft.driver import RaftDriver
@@ -37,7 +37,7 @@ class ControllerNode:
 
     controller: QuorumController
     raft: RaftDriver
-    broker: Broker
+    member: Member
 
 
 def controller_table() -> Mapping[int, Api]:
@@ -81,14 +81,14 @@ def _ask_raft(node: ControllerNode, context: Context, request: Request) -> Await
 def _read(node: ControllerNode, context: Context, request: Request) -> Response | Awaitable[Response]:
     name = type(request).KEY.name.lower()
     read = getattr(importlib.import_module(f"blumfeld.broker.api.{name}"), name)
-    answer: Response | Awaitable[Response] = read(node.broker, context, request)
+    answer: Response | Awaitable[Response] = read(node.member, context, request)
     return answer
 
 
 def _api_versions(node: ControllerNode, context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse:
     response = announce(controller_table().values(), context, request)
     if response.error_code == ErrorCode.NONE:
-        add_features(response, node.broker.image.features.levels, node.broker.image.offset, context.api_version)
+        add_features(response, node.member.image.features.levels, node.member.image.offset, context.api_version)
     return response
 
 

@@ -186,6 +186,31 @@ def _inter_broker(config: Config, broker: tuple[Endpoint, ...]) -> str:
     raise _wrong(config, "security.inter.broker.protocol", "the security protocol of a listener of the broker")
 
 
+def check_roles(config: Config, node_id: int) -> None:
+    """Whether roles and quorum agree: `controller.quorum.voters` names the controllers, and nobody else.
+
+    Raises ConfigError.
+    """
+    roles = config.list("process.roles")
+    voters = {voter.id for voter in parse_voters(config)}
+    if "controller" not in roles:
+        if not voters and not parse_bootstrap(config):
+            raise _wrong(
+                config,
+                "process.roles",
+                "broker alone where controller.quorum.bootstrap.servers or controller.quorum.voters say where the"
+                " controllers are",
+            )
+        if node_id in voters:
+            raise _wrong(
+                config, "controller.quorum.voters", f"without node {node_id} where its process.roles is broker alone"
+            )
+    elif voters and node_id not in voters:
+        raise _wrong(
+            config, "controller.quorum.voters", f"with node {node_id}, since its process.roles contains controller"
+        )
+
+
 def parse_voters(config: Config) -> tuple[Voter, ...]:
     """The members of `controller.quorum.voters`, by id. Raises ConfigError."""
     name = "controller.quorum.voters"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from blumfeld.config.listeners import parse_voters
+from blumfeld.config.listeners import check_roles, parse_bootstrap, parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
 from blumfeld.launch import collector
@@ -52,19 +52,34 @@ def serve(
     """
     started = time.monotonic()
     _set_up_logging()
-    try:
-        if plan is None:
-            config = _load(profile, config_file, settings)
-            plan = Plan.configured(config, os.environ.get("CLUSTER_ID"), profile)
-            node_id = plan.nodes[0].id
-        else:
-            config = _load(plan.profile, config_file, (*plan.settings, *settings), plan, node_id)
-    except ConfigError as error:
-        raise StartError(str(error)) from error
+    plan, node_id, config = resolve(plan, node_id, profile=profile, config_file=config_file, settings=settings)
     config = bound_open_files(config, raise_open_files())
     for warning in config.warnings:
         _log.warning("%s", warning)
     return _run(_serve(plan, node_id, config, ready_file, stop_with_stdin, started))
+
+
+def resolve(
+    plan: Plan | None,
+    node_id: int,
+    *,
+    profile: str,
+    config_file: str | None,
+    settings: Sequence[str],
+    cluster_id: str | None = None,
+) -> tuple[Plan, int, Config]:
+    """The plan, the node's id and its configuration; without a plan, properties describe both. Raises StartError."""
+    try:
+        if plan is None:
+            config = _load(profile, config_file, settings)
+            plan = Plan.configured(config, cluster_id or os.environ.get("CLUSTER_ID"), profile)
+            node_id = plan.nodes[0].id
+        else:
+            config = _load(plan.profile, config_file, (*plan.settings, *settings), plan, node_id)
+        check_roles(config, node_id)
+    except ConfigError as error:
+        raise StartError(str(error)) from error
+    return plan, node_id, config
 
 
 def _load(
@@ -78,7 +93,7 @@ def _load(
         brokers, planned = len(plan.nodes), plan.properties(node_id)
     else:
         given = load(profile="none", file=file, environment=os.environ, settings=settings)
-        brokers, planned = max(len(parse_voters(given)), 1), None
+        brokers, planned = max(len(parse_voters(given)), len(parse_bootstrap(given)), 1), None
     return load(profile=profile, brokers=brokers, planned=planned, file=file, environment=os.environ, settings=settings)
 
 
@@ -91,8 +106,8 @@ def is_configured(config_file: str | None, settings: Sequence[str]) -> bool:
 async def _serve(
     plan: Plan, node_id: int, config: Config, ready_file: str | None, stop_with_stdin: bool, started: float
 ) -> int:
+    from blumfeld.launch.formatting import metadata_directory
     from blumfeld.launch.node import Node
-    from blumfeld.launch.quorum import metadata_directory
 
     stopping = asyncio.Event()
     faults: list[str] = []

@@ -63,10 +63,11 @@ class Plan:
         host: str = LOOPBACK,
         profile: str = "dev",
         settings: tuple[str, ...] = (),
+        cluster_id: str | None = None,
     ) -> Plan:
         """A new plan, or the one that `data` keeps with this call's profile and settings.
 
-        Raises PlanError where `data` keeps a cluster of another size, OSError where no port is free.
+        Raises PlanError where `data` keeps a cluster of another size or id, OSError where no port is free.
         """
         if data is not None and os.path.exists(os.path.join(data, PLAN_FILE)):
             kept = cls.load(os.path.join(data, PLAN_FILE))
@@ -75,6 +76,8 @@ class Plan:
                     f"{data} holds a cluster of {len(kept.nodes)} broker(s), not {brokers}:"
                     " leave --brokers out, or choose another --data"
                 )
+            if cluster_id not in (None, kept.cluster_id):
+                raise PlanError(f"{data} holds the cluster {kept.cluster_id}, not {cluster_id}: choose another --data")
             nodes = kept.nodes if port == 0 else tuple(replace(n, port=port + n.id - 1) for n in kept.nodes)
             return replace(kept, profile=profile, settings=settings, nodes=nodes)
         entropy = SystemEntropy()
@@ -85,7 +88,7 @@ class Plan:
             client_port = port + node_id - 1 if port else _take(host, taken)
             directory = None if data is None else os.path.join(os.path.abspath(data), str(node_id))
             planned.append(NodePlan(node_id, host, client_port, _take(LOOPBACK, taken), entropy.uuid(), directory))
-        return cls(uuid_to_text(entropy.uuid()), profile, settings, tuple(planned))
+        return cls(cluster_id or uuid_to_text(entropy.uuid()), profile, settings, tuple(planned))
 
     @classmethod
     def load(cls, path: str) -> Plan:

@@ -1,8 +1,4 @@
-"""The metadata quorum of a node, from plan and properties: formatting, voters, options, links.
-
-Owns what `format` does: a directory without `meta.properties` becomes this node's, with the ids of the plan, and a
-quorum whose voters are known gets its checkpoint 0-0 (KIP-853). A directory that is formatted already stays as it is.
-"""
+"""The metadata replica of a node, from plan and properties: voters, options, links."""
 
 from __future__ import annotations
 
@@ -10,14 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from blumfeld.cluster.link import Link
-from blumfeld.cluster.raft.bootstrap import write_bootstrap_checkpoint
 from blumfeld.cluster.raft.driver import RaftDriver
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.voters import Endpoint, ReplicaKey, Voter, VoterSet
 from blumfeld.config.listeners import parse_bootstrap, parse_listeners, parse_voters
-from blumfeld.env.paths import join
-from blumfeld.protocol.primitives import uuid_to_text
-from blumfeld.storage.checkpoint import META_PROPERTIES, encode_properties
+from blumfeld.launch.formatting import first_voters, format_quorum, metadata_directory
 
 if TYPE_CHECKING:
     from blumfeld.config.sources import Config
@@ -25,9 +18,6 @@ if TYPE_CHECKING:
     from blumfeld.launch.plan import Plan
     from blumfeld.protocol.schema import Request
     from blumfeld.storage.manager import LogManager
-
-METADATA_DIRECTORY = "__cluster_metadata-0"
-BOOTSTRAP_CHECKPOINT = "00000000000000000000-0000000000.checkpoint"
 
 
 class LinkCache:
@@ -52,27 +42,6 @@ class LinkCache:
         self._links.clear()
 
 
-def format_directory(plan: Plan, node_id: int, config: Config, env: Env) -> None:
-    """Give the first log directory the identity that the plan has for it, unless it has one already."""
-    directory = config.log_dirs[0]
-    path = join(directory, META_PROPERTIES)
-    if env.disk.exists(path):
-        return
-    env.disk.make_directories(directory)
-    identity = {
-        "version": "1",
-        "cluster.id": plan.cluster_id,
-        "node.id": str(node_id),
-        "directory.id": uuid_to_text(plan.node(node_id).directory_id),
-    }
-    env.disk.write_file_atomically(path, encode_properties(identity))
-
-
-def metadata_directory(config: Config) -> str:
-    """Where the metadata log is."""
-    return join(config.optional_str("metadata.log.dir") or config.log_dirs[0], METADATA_DIRECTORY)
-
-
 def make_raft(
     plan: Plan,
     node_id: int,
@@ -87,15 +56,7 @@ def make_raft(
     given = parse_voters(config)
     static = VoterSet(Voter(ReplicaKey(v.id), (Endpoint("CONTROLLER", v.host, v.port),)) for v in given)
     directory_id = logs.directory_ids()[0]
-    if not given and not env.disk.exists(join(directory, BOOTSTRAP_CHECKPOINT)):
-        voters = VoterSet(
-            Voter(
-                ReplicaKey(node.id, directory_id if node.id == node_id else node.directory_id),
-                (Endpoint("CONTROLLER", node.host, node.controller_port),),
-            )
-            for node in plan.nodes
-        )
-        write_bootstrap_checkpoint(env.disk, directory, voters, now_ms=env.clock.time_ms())
+    format_quorum(env, directory, first_voters(plan, node_id, config, directory_id))
     return RaftDriver(
         env,
         directory,

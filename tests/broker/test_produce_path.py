@@ -66,7 +66,8 @@ async def connected(node: Node) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 @pytest.mark.parametrize("acks", [0, 1])
 async def test_acks_0_and_1_make_no_task(node: Node, acks: int) -> None:
     reader, writer = await connected(node)
-    log = next(node._data_plane.replicas.all()).log
+    assert node.broker is not None
+    log = next(node.broker.data_plane.replicas.all()).log
     made: list[str] = []
 
     def counting(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:

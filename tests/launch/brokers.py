@@ -17,7 +17,8 @@ START_TIMEOUT_S = 30.0
 
 def with_port(arguments: Sequence[str]) -> list[str]:
     """`up ARGUMENTS`, on a free port unless they name one; a directory that has its ports keeps them."""
-    return ["up", *arguments, *(() if {"--port", "--plan"} & set(arguments) else ("--port", "0"))]
+    named = {"--port", "--plan"} & set(arguments) or any(a.startswith("listeners=") for a in arguments)
+    return ["up", *arguments, *(() if named else ("--port", "0"))]
 
 
 class MountedBroker(BrokerProcess):

@@ -20,31 +20,31 @@ from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResponse
 
 if TYPE_CHECKING:
-    from blumfeld.broker.context import Broker, Context
+    from blumfeld.broker.context import Context, Member
 
 _Result = DescribeConfigsResponse.Result
 _Config = DescribeConfigsResponse.Result.Config
 
 
-def describe_configs(broker: Broker, context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+def describe_configs(member: Member, context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
     """A result for each resource."""
     del context
-    config = current_config(broker)
-    return DescribeConfigsResponse(results=[_result(broker, config, request, wanted) for wanted in request.resources])
+    config = current_config(member)
+    return DescribeConfigsResponse(results=[_result(member, config, request, wanted) for wanted in request.resources])
 
 
-def current_config(broker: Broker) -> Config:
+def current_config(member: Member) -> Config:
     """This broker's configuration under the cluster's dynamic configs."""
-    configs = broker.image.configs
-    cluster, own = configs.cluster_defaults, configs.of_broker(broker.node_id)
-    return broker.config.with_dynamic(cluster, own) if cluster or own else broker.config
+    configs = member.image.configs
+    cluster, own = configs.cluster_defaults, configs.of_broker(member.node_id)
+    return member.config.with_dynamic(cluster, own) if cluster or own else member.config
 
 
 def _result(
-    broker: Broker, config: Config, request: DescribeConfigsRequest, wanted: DescribeConfigsRequest.Resource
+    member: Member, config: Config, request: DescribeConfigsRequest, wanted: DescribeConfigsRequest.Resource
 ) -> _Result:
     resource = ConfigResource(wanted.resource_type, wanted.resource_name)
-    found = _entries(broker, config, resource)
+    found = _entries(member, config, resource)
     if isinstance(found, ApiError):
         return _Result(
             error_code=found.code,
@@ -77,40 +77,40 @@ def _config(entry: ConfigEntry, request: DescribeConfigsRequest) -> _Config:
     )
 
 
-def _entries(broker: Broker, config: Config, resource: ConfigResource) -> Iterable[ConfigEntry] | ApiError:
+def _entries(member: Member, config: Config, resource: ConfigResource) -> Iterable[ConfigEntry] | ApiError:
     match resource.type:
         case ConfigResourceType.TOPIC:
-            return _topic(broker, config, resource.name)
+            return _topic(member, config, resource.name)
         case ConfigResourceType.BROKER:
-            return _broker(broker, config, resource.name)
+            return _broker(member, config, resource.name)
         case ConfigResourceType.BROKER_LOGGER:
-            error = _why_not_this_broker(broker, resource.name, "")
+            error = _why_not_this_broker(member, resource.name, "")
             return error or ApiError(ErrorCode.INVALID_REQUEST, "This broker's loggers cannot be described.")
         case ConfigResourceType.CLIENT_METRICS:
             if not resource.name:
                 return ApiError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
-            return describe_client_metrics(broker.image.configs.of(resource))
+            return describe_client_metrics(member.image.configs.of(resource))
         case ConfigResourceType.GROUP:
             if not resource.name:
                 return ApiError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
-            return describe_group(config, broker.image.configs.of(resource))
+            return describe_group(config, member.image.configs.of(resource))
         case other:
             return ApiError(ErrorCode.INVALID_REQUEST, f"Unexpected resource type {type_name(other)}")
 
 
-def _topic(broker: Broker, config: Config, name: str) -> Iterable[ConfigEntry] | ApiError:
+def _topic(member: Member, config: Config, name: str) -> Iterable[ConfigEntry] | ApiError:
     invalid = invalid_topic_name(name)
     if invalid is not None:
         return ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, invalid)
-    if broker.image.topics.get(name) is None:
+    if member.image.topics.get(name) is None:
         return ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "")
-    return describe_topic(config, broker.image.configs.of_topic(name))
+    return describe_topic(config, member.image.configs.of_topic(name))
 
 
-def _broker(broker: Broker, config: Config, name: str) -> Iterable[ConfigEntry] | ApiError:
+def _broker(member: Member, config: Config, name: str) -> Iterable[ConfigEntry] | ApiError:
     if name:
-        return _why_not_this_broker(broker, name, " or empty string,") or describe_broker(config)
-    defaults = broker.image.configs.cluster_defaults
+        return _why_not_this_broker(member, name, " or empty string,") or describe_broker(config)
+    defaults = member.image.configs.cluster_defaults
     return [_as_cluster_default(entry) for entry in describe_broker(config) if entry.name in defaults]
 
 
@@ -121,14 +121,14 @@ def _as_cluster_default(entry: ConfigEntry) -> ConfigEntry:
     return entry._replace(value=value, source=Source.DYNAMIC_DEFAULT_BROKER, synonyms=synonyms)
 
 
-def _why_not_this_broker(broker: Broker, name: str, or_empty: str) -> ApiError | None:
+def _why_not_this_broker(member: Member, name: str, or_empty: str) -> ApiError | None:
     if not name:
         return ApiError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
     try:
         node_id = int(name, 10)
     except ValueError:
         return ApiError(ErrorCode.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}")
-    if node_id == broker.node_id:
+    if node_id == member.node_id:
         return None
-    message = f"Unexpected broker id, expected {broker.node_id}{or_empty} but received {name}"
+    message = f"Unexpected broker id, expected {member.node_id}{or_empty} but received {name}"
     return ApiError(ErrorCode.INVALID_REQUEST, message)

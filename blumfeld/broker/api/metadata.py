@@ -24,7 +24,7 @@ from blumfeld.protocol.messages.metadata import MetadataRequest, MetadataRespons
 from blumfeld.protocol.primitives import ZERO_UUID
 
 if TYPE_CHECKING:
-    from blumfeld.broker.context import Broker, Context, Reply
+    from blumfeld.broker.context import Broker, Context, Member, Reply
     from blumfeld.cluster.image.image import MetadataImage
     from blumfeld.cluster.image.topics import PartitionRegistration, TopicImage
 
@@ -142,10 +142,10 @@ def _answer(broker: Broker, context: Context, request: MetadataRequest) -> Metad
     )
 
 
-def controller_id(broker: Broker, addresses: Iterable[Address]) -> int:
+def controller_id(member: Member, addresses: Iterable[Address]) -> int:
     """Whom clients may send what is for the controller: this broker, else any that is alive, else −1."""
     ids = [address.node_id for address in addresses]
-    return broker.node_id if broker.node_id in ids else next(iter(ids), -1)
+    return member.node_id if member.node_id in ids else next(iter(ids), -1)
 
 
 def _error_topic(code: ErrorCode, name: str | None, *, topic_id: bytes = ZERO_UUID) -> _Topic:

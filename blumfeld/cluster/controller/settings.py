@@ -5,7 +5,7 @@ Owns the reading of its properties once; deciders take them from their turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from blumfeld.cluster.controller.config_rules import ConfigRules
@@ -28,7 +28,6 @@ class ControllerSettings(NamedTuple):
     node_id: int
     cluster_id: str
     configs: ConfigRules
-    voter_ids: frozenset[int]
     default_partitions: int = 1
     default_replication_factor: int = 1
     delete_topics_enabled: bool = True
@@ -41,17 +40,16 @@ class ControllerSettings(NamedTuple):
     """metadata.max.idle.interval.ms; 0: never."""
     max_elections_per_turn: int = 1000
     features: Mapping[str, VersionRange] = SUPPORTED_FEATURES
+    voter_ids: frozenset[int] = frozenset()
+    """The metadata quorum's members, as the raft replica knows them when this controller takes over."""
 
     @classmethod
-    def from_config(
-        cls, config: Config, *, node_id: int, cluster_id: str, voter_ids: Iterable[int]
-    ) -> ControllerSettings:
+    def from_config(cls, config: Config, *, node_id: int, cluster_id: str) -> ControllerSettings:
         balance = config.bool("auto.leader.rebalance.enable")
         return cls(
             node_id=node_id,
             cluster_id=cluster_id,
             configs=ConfigRules(config, node_id),
-            voter_ids=frozenset(voter_ids),
             default_partitions=config.int("num.partitions"),
             default_replication_factor=config.int("default.replication.factor"),
             delete_topics_enabled=config.bool("delete.topic.enable"),

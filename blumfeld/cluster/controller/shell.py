@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from blumfeld.cluster.controller.settings import ControllerSettings
     from blumfeld.cluster.loader import MetadataLoader
     from blumfeld.cluster.raft.listener import CommittedBatch, LeaderAndEpoch, Snapshot
+    from blumfeld.cluster.raft.voters import VoterSet
     from blumfeld.env.environment import Env
     from blumfeld.protocol.messages.controller_registration import ControllerRegistrationRequest
     from blumfeld.protocol.schema import Record, Request, Response
@@ -63,6 +64,9 @@ class Quorum(Protocol):
     def resign(self, epoch: int) -> None: ...
 
     def handle(self, request: Request, api_version: int | None = None) -> Awaitable[Response]: ...
+
+    @property
+    def voters(self) -> VoterSet: ...
 
     @property
     def high_watermark(self) -> int: ...
@@ -204,6 +208,7 @@ class QuorumController:
         if self._loader.has_failed:
             return
         now = self._now()
+        self._settings = self._settings._replace(voter_ids=self._quorum.voters.ids)
         self._image = self._loader.image
         self._last_appended = self._quorum.log_end_offset - 1
         sessions = BrokerSessions(self._settings.session_timeout_s, own_id=self._settings.node_id)

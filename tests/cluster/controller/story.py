@@ -8,7 +8,7 @@ assert controller.partition("orders", 0).leader == 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from blumfeld.cluster.controller.config_rules import ConfigRules
@@ -45,11 +45,13 @@ def uuid(number: int) -> bytes:
 class Controller:
     """The active controller of node 9, driven by hand. `now` is in seconds."""
 
-    def __init__(self, properties: Mapping[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, properties: Mapping[str, str] | None = None, *, voter_ids: Iterable[int] = (9,), **settings: Any
+    ) -> None:
         config = Config([Layer("test", properties or {})])
-        self.settings = ControllerSettings.from_config(
-            config, node_id=9, cluster_id=CLUSTER_ID, voter_ids=settings.pop("voter_ids", (9,))
-        )._replace(configs=ConfigRules(config, 9), **settings)
+        self.settings = ControllerSettings.from_config(config, node_id=9, cluster_id=CLUSTER_ID)._replace(
+            configs=ConfigRules(config, 9), voter_ids=frozenset(voter_ids), **settings
+        )
         self.now = 100.0
         self.entropy = SeededEntropy(7)
         self.sessions = BrokerSessions(self.settings.session_timeout_s, own_id=9)

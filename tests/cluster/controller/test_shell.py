@@ -17,6 +17,7 @@ from blumfeld.cluster.controller.shell import QuorumController
 from blumfeld.cluster.image.cluster import Endpoint
 from blumfeld.cluster.loader import MetadataLoader
 from blumfeld.cluster.raft.listener import CommittedBatch, LeaderAndEpoch
+from blumfeld.cluster.raft.voters import ReplicaKey, Voter, VoterSet
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import ManualClock
 from blumfeld.env.entropy import SeededEntropy
@@ -28,6 +29,7 @@ from blumfeld.protocol.messages.create_topics import CreateTopicsRequest
 from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
 from blumfeld.protocol.messages.list_partition_reassignments import ListPartitionReassignmentsRequest
 from blumfeld.protocol.messages.metadata_log import BeginTransactionRecord, NoOpRecord, encode_metadata_record
+from blumfeld.protocol.messages.update_features import UpdateFeaturesRequest
 from tests.cluster.controller.story import CLUSTER_ID, FEATURES, new_topic, uuid
 
 
@@ -35,6 +37,7 @@ class Quorum:
     """A replica of a quorum that commits when the story says so."""
 
     def __init__(self) -> None:
+        self.voters = VoterSet([Voter(ReplicaKey(9), ())])
         self.batches: list[CommittedBatch] = []
         self.log_end_offset = 0
         self.high_watermark = 0
@@ -95,7 +98,7 @@ class Story:
         self.faults: list[str] = []
         self.loader = MetadataLoader(self.faults.append)
         config = Config([Layer("test", {name.replace("_", "."): value for name, value in properties.items()})])
-        settings = ControllerSettings.from_config(config, node_id=9, cluster_id=CLUSTER_ID, voter_ids=[9])
+        settings = ControllerSettings.from_config(config, node_id=9, cluster_id=CLUSTER_ID)
         self.controller = QuorumController(self.env, settings, self.quorum, self.loader, on_fault=self.faults.append)
         self.quorum.listeners = [self.loader, self.controller]
 
@@ -319,6 +322,21 @@ async def test_a_controller_that_takes_over_registers_itself_once() -> None:
     story.quorum.elect(2)
     assert story.quorum.log_end_offset == offset + 1
     await story.controller.stop()
+
+
+async def test_who_must_support_a_feature_is_known_from_the_quorum() -> None:
+    story = Story()
+    story.quorum.voters = VoterSet([Voter(ReplicaKey(8), ()), Voter(ReplicaKey(9), ())])
+    await story.active().with_broker(9)
+    update = UpdateFeaturesRequest.FeatureUpdate(feature="metadata.version", max_version_level=24, upgrade_type=3)
+    answering = asyncio.ensure_future(
+        story.controller.handle(UpdateFeaturesRequest(feature_updates=[update]), ControllerContext(api_version=1))
+    )
+    await asyncio.sleep(0)
+    story.quorum.commit()
+    response = await answering
+    texts = [response.error_message, *(result.error_message for result in response.results)]
+    assert any("controller 8 has not registered" in (text or "") for text in texts)
 
 
 async def test_alone_there_is_no_timer(story: Story) -> None:
