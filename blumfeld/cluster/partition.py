@@ -397,11 +397,13 @@ class Partition:
     def _begins_within_a_batch(self, records: Records, leader_log_start: int) -> bool:
         """Our log ends in the middle of the leader's first batch: begin anew with that batch.
 
-        DeleteRecords can move the leader's start there. All that we have lies below it, so nothing is lost; the start
-        will be ours too when the high watermark is above it.
+        DeleteRecords can move a start there, the leader's or only ours. Nothing is lost: either all that we have lies
+        below the leader's start, or we have nothing. The leader's start will be ours once the high watermark is above.
         """
-        first, end = RecordBatch(records), self.log.log_end_offset
-        fits = first.base_offset < end < first.next_offset and leader_log_start >= end
+        first, log = RecordBatch(records), self.log
+        end = log.log_end_offset
+        has_nothing_else = leader_log_start >= end or log.log_start_offset == end
+        fits = first.base_offset < end < first.next_offset and has_nothing_else
         return fits and self.start_over_at(first.base_offset)
 
     def truncate_to(self, offset: int) -> bool:

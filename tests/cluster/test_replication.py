@@ -265,6 +265,19 @@ def test_the_leaders_start_may_lie_within_a_batch(world: World) -> None:
     assert bytes_of(world, 1) == bytes_of(world, 2)
 
 
+def test_an_empty_followers_start_may_lie_within_a_batch_of_a_leader_that_starts_earlier(world: World) -> None:
+    """It had followed a leader whose records were deleted up to there; its leader now never heard of that."""
+    world.create_topic([1, 2])
+    world.elect(1, [1])
+    world[1].produce("a", "b")
+    world[1].produce("c", "d")
+    follower = world[2].partition()
+    assert follower.start_over_at(3)
+    world.replicate()
+    assert (follower.log_start_offset, follower.log_end_offset) == (2, 4)
+    assert world[2].values() == ["c", "d"]
+
+
 def test_a_follower_beyond_the_leaders_end_is_cut_to_it(world: World) -> None:
     """After an unclean election of a replica that had nothing at all."""
     world.create_topic([1, 2])
