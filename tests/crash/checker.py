@@ -2,6 +2,8 @@
 
 Proves, or says what is not so:
 - replicas are equal byte by byte, offsets follow each other without gaps;
+- the metadata log and `__consumer_offsets` have one history: what two replicas have up to the last batch that both have
+  is the same, byte by byte (their ends may differ: nobody waited for them);
 - what was acknowledged with acks=all by an idempotent producer is there, where it was said to be, once and in order;
 - what was acknowledged with acks=1 is there, but for what was acknowledged shortly before or during a fault;
 - there is nothing that nobody sent;
@@ -10,6 +12,8 @@ Proves, or says what is not so:
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +26,9 @@ BEFORE_S = 1.5
 """acks=1: how long before a fault an acknowledged record may not have been replicated yet."""
 AFTER_S = 6.0
 """acks=1: how long after a pause or a cut a leader may go on that was deposed meanwhile."""
+SLOW_KINDS = frozenset({"pause", "cut both ways", "cut one way", "isolate"})
+"""Faults that leave a leader where clients reach it; all others end it, or it knows of its successor."""
+INTERNAL = ("__cluster_metadata-0", "__consumer_offsets-*")
 SHOWN = 5
 
 
@@ -38,7 +45,7 @@ class Checked(NamedTuple):
 
 def check(history: History, directories: list[Path], partitions: dict[str, int]) -> Checked:
     """Check one run. `directories`: the data of each node, stopped; `partitions`: how many each topic has."""
-    violations = list(history.broken)
+    violations = [f"{what} ({count} times)" if count > 1 else what for what, count in Counter(history.broken).items()]
     content: dict[Place, bytes] = {}
     for topic, count in partitions.items():
         for partition in range(count):
@@ -47,6 +54,9 @@ def check(history: History, directories: list[Path], partitions: dict[str, int])
             found, complaints = _records(topic, partition, max(logs, key=len))
             content |= found
             violations += complaints
+    for pattern in INTERNAL:
+        for name in sorted({path.name for directory in directories for path in directory.glob(pattern)}):
+            violations += _forks(name, [_log(directory, name) for directory in directories])
     lost = tail = 0
     for producing in history.producers:
         if producing.exact:
@@ -75,6 +85,24 @@ def _differences(name: str, logs: list[bytes]) -> list[str]:
     ends = [_end(log) for log in logs]
     at = next((n for n, parts in enumerate(zip(*logs, strict=False)) if len(set(parts)) > 1), min(map(len, logs)))
     return [f"{name}: replicas differ from byte {at} on; they end at {ends} ({[len(log) for log in logs]} bytes)"]
+
+
+def _forks(name: str, logs: list[bytes]) -> list[str]:
+    """Where two histories part although both have a batch of the same offset and leader epoch further on."""
+    histories = [
+        {(batch.base_offset, batch.leader_epoch): bytes(batch.view) for batch in iterate_batches(log)} for log in logs
+    ]
+    violations = []
+    for (one, first), (two, second) in combinations(enumerate(histories, 1), 2):
+        common = first.keys() & second.keys()
+        if not common:
+            continue
+        start, end = max(min(first), min(second))[0], max(common)[0]
+        kept = [{at: data for at, data in history.items() if start <= at[0] <= end} for history in (first, second)]
+        differing = sorted(at for at in kept[0].keys() | kept[1].keys() if kept[0].get(at) != kept[1].get(at))
+        if differing:
+            violations.append(f"{name}: replicas {one} and {two} share {max(common)} and differ at {differing[:SHOWN]}")
+    return violations
 
 
 def _end(log: bytes) -> int:
@@ -134,9 +162,7 @@ def _exactly_once(producing: Producing, content: dict[Place, bytes]) -> list[str
 def _tail(producing: Producing, content: dict[Place, bytes], faults: list[Fault]) -> tuple[int, list[str]]:
     present = {value for place, value in content.items() if place[0] == producing.topic}
     lost = [ack for ack in producing.acks if ack.value not in present]
-    outside = [
-        ack for ack in lost if not any(fault.since - BEFORE_S <= ack.time <= fault.until + AFTER_S for fault in faults)
-    ]
+    outside = [ack for ack in lost if not any(_may_lose(fault, ack.time) for fault in faults)]
     if not outside:
         return len(lost), []
     first = outside[0]
@@ -146,6 +172,11 @@ def _tail(producing: Producing, content: dict[Place, bytes], faults: list[Fault]
             f" {first.value[:40]!r} at {first.place}"
         )
     ]
+
+
+def _may_lose(fault: Fault, time: float) -> bool:
+    after_s = AFTER_S if fault.kind in SLOW_KINDS else BEFORE_S
+    return fault.since - BEFORE_S <= time <= fault.until + after_s
 
 
 def _invented(producers: list[Producing], content: dict[Place, bytes]) -> list[str]:

@@ -58,6 +58,8 @@ class Nemesis:
         self._chance = random.Random(seed)
         self._topic = topic
         self._pace = pace
+        self.rest = 1.0
+        """How much longer than that the pauses between faults are."""
         self._bag: list[str] = []
         self._undoing: list[tuple[float, Fault, Callable[[], None]]] = []
         self._struck = 0.0
@@ -72,9 +74,9 @@ class Nemesis:
             self._look_after()
             if now >= next_at and (not self._undoing or self._chance.random() < TWICE_AT_ONCE):
                 self._strike()
-                next_at = time.monotonic() + self._chance.uniform(0.15, 1.4) * self._pace
+                next_at = time.monotonic() + self._pause_s()
             elif now >= next_at:
-                next_at = self._undoing[0][0] + self._chance.uniform(0.15, 1.4) * self._pace
+                next_at = self._undoing[0][0] + self._pause_s()
             time.sleep(0.02)
         self._undo(float("inf"))
         for node in self._nodes:
@@ -82,6 +84,9 @@ class Nemesis:
                 node.wait_ready()
             except StartFailed as error:
                 self._history.broken.append(f"broker {node.id}: {error}")
+
+    def _pause_s(self) -> float:
+        return self._chance.uniform(0.15, 1.4) * self._pace * self.rest
 
     def _undo(self, now: float) -> None:
         for entry in [entry for entry in self._undoing if entry[0] <= now]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from blumfeld.protocol.batch import iterate_batches
 from blumfeld.protocol.records import Record, build_batch
 from tests.crash.checker import check
 from tests.crash.history import Ack, Consuming, Fault, History, Producing
@@ -91,6 +92,33 @@ def lose_without_a_fault(run: Run) -> None:
     run.write_everywhere("loose", run.loose[:-1])
 
 
+def lose_after_a_kill(run: Run) -> None:
+    run.write_everywhere("loose", run.loose[:-1])
+    del run.group.seen["loose", 0, COUNT - 1]
+    lost = run.history.producers[1].acks[-1]
+    run.history.producers[1].acks[-1] = lost._replace(time=104.0)
+
+
+def fork_metadata(run: Run) -> None:
+    values = [b"%d" % n for n in range(6)]
+    for node in range(NODES):
+        run.write(node, "__cluster_metadata", values)
+    run.write(2, "__cluster_metadata", [*values[:3], b"another", *values[4:]])
+
+
+def skip_a_commit(run: Run) -> None:
+    values = [b"%d" % n for n in range(6)]
+    for node in range(NODES):
+        run.write(node, "__consumer_offsets", values)
+    path = run.home / "1" / "__consumer_offsets-0" / f"{0:020}.log"
+    batches = [bytes(batch.view) for batch in iterate_batches(path.read_bytes())]
+    path.write_bytes(b"".join(batches[:2] + batches[3:]))
+
+
+def end_by_itself(run: Run) -> None:
+    run.history.broken += ["broker 1 ended with 1"] * 3
+
+
 def miss(run: Run) -> None:
     del run.group.seen["exact", 0, 3]
 
@@ -115,6 +143,10 @@ PLANTED: dict[Callable[[Run], None], str] = {
     lag: "replicas differ",
     invent: "nobody sent",
     lose_without_a_fault: "though there was no fault",
+    lose_after_a_kill: "though there was no fault",
+    fork_metadata: "__cluster_metadata-0: replicas 1 and 3 share (5, 1) and differ at [(3, 1)]",
+    skip_a_commit: "__consumer_offsets-0: replicas 1 and 2 share (5, 1) and differ at [(2, 1)]",
+    end_by_itself: "broker 1 ended with 1 (3 times)",
     miss: "never seen",
     see_what_is_not_there: "not in the log",
     see_two_things: "and then",
@@ -126,6 +158,22 @@ PLANTED: dict[Callable[[Run], None], str] = {
 def test_what_is_wrong_is_found(run: Run, spoil: Callable[[Run], None]) -> None:
     spoil(run)
     assert any(PLANTED[spoil] in violation for violation in run.violations()), run.violations()
+
+
+def test_the_ends_of_internal_logs_may_differ(run: Run) -> None:
+    values = [b"%d" % n for n in range(6)]
+    for node in range(NODES):
+        run.write(node, "__cluster_metadata", values[: 4 + node])
+    assert run.violations() == []
+
+
+def test_what_a_leader_took_after_a_pause_may_be_lost(run: Run) -> None:
+    run.history.faults[0] = run.history.faults[0]._replace(kind="pause")
+    run.write_everywhere("loose", run.loose[:-1])
+    del run.group.seen["loose", 0, COUNT - 1]
+    lost = run.history.producers[1].acks[-1]
+    run.history.producers[1].acks[-1] = lost._replace(time=104.0)
+    assert run.violations() == []
 
 
 def test_a_tail_acknowledged_with_acks_1_may_be_lost_in_a_fault(run: Run) -> None:
