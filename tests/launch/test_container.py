@@ -6,6 +6,7 @@ three local processes: only addresses are replaced, since containers have their 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -90,9 +91,19 @@ def test_every_variable_is_a_property_and_every_port_is_listened_on(services: Ma
         assert services[name]["volumes"][0].endswith(f":{config.log_dirs[0]}")
 
 
+class Local(NamedTuple):
+    """The services as local processes, by where each of their ports is here."""
+
+    ports: Mapping[tuple[str, str], int]
+
+    def all_at(self, port: str) -> list[str]:
+        """The addresses of all services' listeners on that port."""
+        return [f"127.0.0.1:{number}" for (_, inside), number in self.ports.items() if inside == port]
+
+
 @pytest.fixture
-def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[str]:
-    """The services' entry points as local processes; the HOST addresses of all."""
+def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[Local]:
+    """The services' entry points as local processes."""
     given = environments(services)
     taken: set[int] = set()
     ports: dict[tuple[str, str], int] = {}
@@ -122,7 +133,7 @@ def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[str]:
         assert time.monotonic() < deadline, logs
         assert all(child.poll() is None for child in children), logs
         time.sleep(0.05)
-    yield ",".join(f"127.0.0.1:{ports[name, '9094']}" for name in given)
+    yield Local(ports)
     for child in children:
         child.terminate()
     for child in children:
@@ -138,11 +149,24 @@ def _localized(value: str, own: str, ports: Mapping[tuple[str, str], int]) -> st
     return re.sub(r"localhost:\d+", f"127.0.0.1:{ports[own, '9094']}", value)
 
 
-def test_three_processes_with_that_environment_are_a_cluster(local: str) -> None:
-    with Kafka(local) as kafka:
+def test_three_processes_with_that_environment_are_a_cluster(local: Local) -> None:
+    with Kafka(",".join(local.all_at("9094"))) as kafka:
         topic = kafka.topic(partitions=3)
         assert kafka.isr(topic) == [1, 2, 3]
         assert set(kafka.leaders(topic).values()) == {1, 2, 3}
         for partition in range(3):
             kafka.produce(topic, b"x", partition=partition)
         assert len(kafka.consume(topic)) == 3
+
+
+def test_the_health_check_tells_a_broker_that_serves_from_one_that_does_not(local: Local) -> None:
+    check = json.loads(dict(dockerfile())["HEALTHCHECK"].partition("CMD")[2])
+
+    def code(address: str) -> int:
+        asked = [address if part == "127.0.0.1:9092" else part for part in check]
+        assert address in asked
+        command = [sys.executable, "-m", *asked]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+
+    assert [code(address) for address in local.all_at("9092")] == [0, 0, 0]
+    assert code(f"127.0.0.1:{free_port('127.0.0.1', set(local.ports.values()))}") == 1
