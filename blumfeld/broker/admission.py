@@ -10,7 +10,6 @@ closes the connection that has been quiet the longest instead.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from blumfeld.config.values import ConfigError, parse
 if TYPE_CHECKING:
     from blumfeld.broker.connection import Connection
     from blumfeld.config.sources import Config
+    from blumfeld.env.net import Network
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +70,11 @@ class Admission:
         except ConfigError as error:
             _log.warning("%s; the limits of connections stay as they are", error)
 
-    async def look_up(self, config: Config) -> None:
+    async def look_up(self, config: Config, network: Network) -> None:
         """Find the addresses of names among the overrides of `config`. Once, before anybody is admitted: a name that
         comes later, by a dynamic config, counts from the next start on. Raises ConfigError."""
         for host, _ in self._overrides:
-            self._addresses[host] = await _addresses(host, config.origin(_OVERRIDES))
+            self._addresses[host] = await _addresses(host, config.origin(_OVERRIDES), network)
         self.configure(config)
 
     def admit(self, connection: Connection, listener: str, host: str) -> str | None:
@@ -135,9 +135,8 @@ def _overrides(text: str, origin: str) -> list[tuple[str, int]]:
     return limits
 
 
-async def _addresses(host: str, origin: str) -> set[str]:
+async def _addresses(host: str, origin: str, network: Network) -> set[str]:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None)
+        return await network.resolve(host)
     except OSError as error:
         raise ConfigError(_OVERRIDES, host, origin, f"addresses, or names that can be looked up ({error})") from error
-    return {str(entry[4][0]) for entry in found}

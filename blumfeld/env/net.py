@@ -58,6 +58,10 @@ class Network(Protocol):
         """Connect within `timeout` seconds; else ConnectionRefusedError, TimeoutError or another OSError."""
         ...
 
+    async def resolve(self, host: str) -> set[str]:
+        """The addresses of a name (an address is its own). Raises OSError where nobody knows it."""
+        ...
+
 
 class RealListener:
     """A server socket of the running loop."""
@@ -111,6 +115,10 @@ class RealNetwork:
             raise TimeoutError(f"{host}:{port} did not answer within {timeout:g} s") from None
         except OSError as error:
             raise _told_apart(error, host, port) from error
+
+    async def resolve(self, host: str) -> set[str]:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None)
+        return {str(entry[4][0]) for entry in found}
 
 
 def _told_apart(error: OSError, host: str, port: int) -> OSError:

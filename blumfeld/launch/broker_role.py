@@ -143,7 +143,7 @@ class BrokerRole:
 
     async def _listen(self, undo: Undo) -> None:
         env, config = self.broker.env, self.broker.config
-        await self.admission.look_up(config)
+        await self.admission.look_up(config, env.network)
         for endpoint in self._listeners.broker:
             dispatcher = Dispatcher(self.broker, SERVED)
             listener = await listen(endpoint, env, config, dispatcher, self.admission, undo)

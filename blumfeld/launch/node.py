@@ -172,7 +172,7 @@ class Node:
         member = self._member if self.broker is None else self.broker.broker
         node = ControllerNode(controller, raft, member)
         admission = Admission(config)
-        await admission.look_up(config)
+        await admission.look_up(config, self._env.network)
         for endpoint in self._listeners.controller:
             dispatcher = Dispatcher(node, controller_table())
             self._controlling.append(

@@ -15,6 +15,7 @@ from blumfeld.broker.connection import MAX_QUEUED_BYTES, SMALLEST_FRAME_BYTES
 from blumfeld.broker.listener import RECEIVE_BUFFER_BYTES, Listener
 from blumfeld.config.values import ConfigError
 from blumfeld.env.clock import ManualClock
+from blumfeld.env.net import RealNetwork
 from blumfeld.protocol.messages.list_groups import ListGroupsResponse
 from tests.broker.scene import Scene, configured, correlation_ids, heartbeat, is_closed, list_groups, produce
 
@@ -115,7 +116,7 @@ async def test_other_brokers_get_in_and_the_quietest_client_goes(scenes: list[Sc
 async def test_an_override_counts_instead_of_the_limit_per_address(scenes: list[Scene], override: str) -> None:
     config = configured(max_connections_per_ip="1", max_connections_per_ip_overrides=override)
     admission = Admission(config)
-    await admission.look_up(config)
+    await admission.look_up(config, RealNetwork())
     scene = await opened(scenes, admission)
     for _ in range(3):
         await scene.connect()
@@ -133,7 +134,7 @@ def test_an_override_that_makes_no_sense_is_an_error_that_shows_it(override: str
 async def test_a_name_that_nobody_knows_is_an_error() -> None:
     config = configured(max_connections_per_ip_overrides="no-such-host.invalid:3")
     with pytest.raises(ConfigError, match=r"no-such-host\.invalid"):
-        await Admission(config).look_up(config)
+        await Admission(config).look_up(config, RealNetwork())
 
 
 async def test_limits_change_while_connections_are_there(scenes: list[Scene]) -> None:

@@ -98,6 +98,14 @@ async def test_a_silent_peer_is_a_timeout() -> None:
         full.close()
 
 
+async def test_a_name_is_resolved_to_its_addresses() -> None:
+    network = RealNetwork()
+    assert "127.0.0.1" in await network.resolve("localhost")
+    assert await network.resolve("::1") == {"::1"}
+    with pytest.raises(OSError):
+        await network.resolve("no-such-host.invalid")
+
+
 async def test_an_empty_host_is_every_interface() -> None:
     network = RealNetwork()
     listener = await network.listen("", 0, Recorder)
