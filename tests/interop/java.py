@@ -11,11 +11,14 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 POM = Path(__file__).parent / "java" / "pom.xml"
 FETCH_TIMEOUT_S = 600
+LAST = "kafka_2*.jar"
+"""The jar that is put there last, so that with it all are there."""
 
 
 class JarsMissing(Exception):
@@ -30,7 +33,7 @@ def libs_directory() -> Path:
 @cache
 def kafka_jars() -> list[str]:
     """Apache Kafka's jars with all they need, fetched if they are not there. JarsMissing where they can't be."""
-    if not any(libs_directory().glob("kafka_2*.jar")):
+    if not _are_there():
         _fetch()
     return sorted(str(jar) for jar in libs_directory().glob("*.jar"))
 
@@ -49,15 +52,34 @@ def class_path(jars: list[str]) -> str:
     return os.pathsep.join(jars)
 
 
+def _are_there() -> bool:
+    return any(libs_directory().glob(LAST))
+
+
 def _fetch() -> None:
+    """By Maven into a directory beside, by one process at a time; what is fetched is there as a whole or not at all."""
+    import fcntl  # not at the top: where there is no such module, tests that need no jars run all the same
+
+    libs = libs_directory()
     maven = shutil.which("mvn")
     if maven is None:
-        raise JarsMissing(f"none in {libs_directory()}, and no `mvn` on the path to fetch them")
-    libs_directory().mkdir(parents=True, exist_ok=True)
+        raise JarsMissing(f"none in {libs}, and no `mvn` on the path to fetch them")
+    libs.mkdir(parents=True, exist_ok=True)
+    with (libs / "fetching.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _are_there():
+            with TemporaryDirectory(dir=libs) as directory:
+                _run_maven(maven, directory)
+                jars = sorted(Path(directory).glob("*.jar"), key=lambda jar: jar.match(LAST))
+                for jar in jars:
+                    jar.replace(libs / jar.name)
+
+
+def _run_maven(maven: str, directory: str) -> None:
     command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
     try:
         done = subprocess.run(
-            [*command, f"-DoutputDirectory={libs_directory()}"],
+            [*command, f"-DoutputDirectory={directory}"],
             capture_output=True,
             text=True,
             timeout=FETCH_TIMEOUT_S,
