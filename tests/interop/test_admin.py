@@ -30,6 +30,12 @@ def test_creating_a_topic_twice_is_refused(client: Client) -> None:
         client.create_topic(name, 1)
 
 
+def test_a_brokers_configs_are_described(client: Client) -> None:
+    config = client.broker_config(1)
+    assert config["message.max.bytes"] == "1048588"
+    assert config["log.cleanup.policy"] == "delete"
+
+
 def test_the_cluster_is_described(client: Client) -> None:
     assert client.broker_ids() == {1}
 

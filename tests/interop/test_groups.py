@@ -43,10 +43,14 @@ def group() -> str:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_each_partition_is_owned_by_exactly_one_member(client: Client, topic: str, group: str, size: int) -> None:
+def test_each_partition_is_owned_by_exactly_one_member(
+    client: Client, durable_broker: Cluster, topic: str, group: str, size: int
+) -> None:
     members = [client.join(group, topic) for _ in range(size)]
     try:
-        wait_for(lambda: client.group_members(group) == size, f"the group has {size} members")
+        # Not before all have joined: who owns a partition for a moment would read what the next owner reads again.
+        durable_broker.kafka.wait_for_assignment(group, members=size, timeout=40)
+        assert client.group_members(group) == size
         idle = max(0, size - PARTITIONS)
         wait_for(
             lambda: owned_once(members, topic) and sum(not m.assignment() for m in members) == idle,
@@ -92,6 +96,57 @@ def test_partitions_of_a_killed_member_go_to_the_others(
         victim.kill()
     wait_for(lambda: owned_once([survivor], topic), "the survivor owns all", 30)
     survivor.close()
+
+
+@pytest.mark.parametrize("reset", ["earliest", "latest"])
+def test_a_group_without_commits_begins_where_it_is_told(client: Client, topic: str, group: str, reset: str) -> None:
+    client.produce(topic, [Sent(b"old", partition=0) for _ in range(3)])
+    member = client.join(group, topic, reset=reset)
+    wait_for(lambda: bool(member.assignment()), "the member has its assignment")
+
+    def hears_of_new_ones() -> bool:
+        client.produce(topic, [Sent(b"new", partition=0)])
+        return any(record.value == b"new" for record in member.received())
+
+    wait_for(hears_of_new_ones, "new records come")
+    old = [record.offset for record in member.received() if record.value == b"old"]
+    assert old == ([0, 1, 2] if reset == "earliest" else [])
+    member.close()
+
+
+def test_a_static_member_comes_back_to_what_it_had(client: Client, topic: str, group: str) -> None:
+    first, second = (client.join(group, topic, instance=name) for name in ("one", "two"))
+    wait_for(
+        lambda: owned_once([first, second], topic) and bool(first.assignment() and second.assignment()),
+        "both own some",
+    )
+    had = second.assignment()
+    second.close()
+    assert client.group_members(group) == 2  # its place is kept until its session ends
+    again = client.join(group, topic, instance="two")
+    wait_for(lambda: again.assignment() == had, "it has the same partitions")
+    assert owned_once([first, again], topic)
+    again.close()
+    first.close()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLIENTS if kind.can_cooperate], ids=lambda kind: kind.name)
+def test_members_that_cooperate_share_and_take_over(
+    kind: type[Client], durable_broker: Cluster, topic: str, group: str
+) -> None:
+    client = kind(durable_broker.bootstrap_servers)
+    first = client.join(group, topic, cooperates=True)
+    wait_for(lambda: owned_once([first], topic), "the first member owns all")
+    others = [client.join(group, topic, cooperates=True) for _ in range(2)]
+    members = [first, *others]
+    wait_for(
+        lambda: owned_once(members, topic) and all(len(m.assignment()) == 1 for m in members), "each member owns one"
+    )
+    others[0].close()
+    members.remove(others[0])
+    wait_for(lambda: owned_once(members, topic), "the others own its partition")
+    for member in members:
+        member.close()
 
 
 @pytest.mark.parametrize("wait", [True, False], ids=["sync", "async"])

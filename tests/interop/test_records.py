@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
 from blumfeld.testing import Cluster
 from tests.interop.clients.face import Client, Sent, TooLarge
@@ -108,10 +110,22 @@ def test_offsets_by_timestamp(client: Client, topic: str) -> None:
     assert [record.timestamp_ms for record in got] == [start + n * 1000 for n in range(4, 10)]
 
 
-def test_an_idempotent_producer_writes_each_record_once(client: Client, topic: str) -> None:
+def test_an_idempotent_producer_writes_each_record_once(client: Client, durable_broker: Cluster, topic: str) -> None:
     values = [str(n).encode() for n in range(300)]
     client.produce(topic, [Sent(value, partition=0) for value in values], idempotent=True)
     assert [record.value for record in client.consume(topic, [0], 300)] == values
+    [producer] = _producers(durable_broker, topic)
+    assert producer.last_sequence == 299
+
+
+def _producers(cluster: Cluster, topic: str) -> list[Any]:
+    """Idempotent producers that the broker knows of in partition 0."""
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
+    try:
+        [described] = admin.describe_producers([TopicPartition(topic, 0)]).values()
+    finally:
+        admin.close()
+    return list(described.active_producers)
 
 
 def test_a_topic_is_made_when_it_is_first_produced_to(client: Client, durable_broker: Cluster) -> None:

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
-from tests.interop.clients.face import Client, Got, Member, Sent, TooLarge
+from tests.interop.clients.face import Client, Got, Member, Membership, Sent, TooLarge
 
 ACKS: dict[str, Any] = {"0": 0, "1": 1, "all": "all"}
 
@@ -38,20 +38,21 @@ def _loop() -> _Loop:
 
 
 class AioMember(Member):
-    def __init__(self, servers: str, group: str, topic: str, session_timeout_ms: int) -> None:
+    def __init__(self, servers: str, membership: Membership) -> None:
         self._got: list[Got] = []
         self._consumer: Any = None
         self._task: Any = None
-        _loop().run(self._open(servers, group, topic, session_timeout_ms))
+        _loop().run(self._open(servers, membership))
 
-    async def _open(self, servers: str, group: str, topic: str, session_timeout_ms: int) -> None:
+    async def _open(self, servers: str, membership: Membership) -> None:
         self._consumer = AIOKafkaConsumer(
-            topic,
+            membership.topic,
             bootstrap_servers=servers,
-            group_id=group,
+            group_id=membership.group,
+            group_instance_id=membership.instance,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=session_timeout_ms,
+            auto_offset_reset=membership.reset,
+            session_timeout_ms=membership.session_timeout_ms,
             heartbeat_interval_ms=200,
             fetch_max_wait_ms=100,
             metadata_max_age_ms=2000,
@@ -96,6 +97,7 @@ class AioMember(Member):
 
 class Aio(Client):
     name = "aiokafka"
+    can_cooperate = False
 
     def produce(
         self,
@@ -210,8 +212,8 @@ class Aio(Client):
         got: list[Got] = _loop().run(follow())
         return got
 
-    def join(self, group: str, topic: str, *, session_timeout_ms: int = 6000) -> AioMember:
-        return AioMember(self.bootstrap_servers, group, topic, session_timeout_ms)
+    def member(self, membership: Membership) -> AioMember:
+        return AioMember(self.bootstrap_servers, membership)
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         async def ask() -> Any:
@@ -240,7 +242,13 @@ class Aio(Client):
         return len(self._ask("describe_topics", [topic])[0]["partitions"])
 
     def topic_config(self, topic: str) -> Mapping[str, Any]:
-        responses = self._ask("describe_configs", [ConfigResource(ConfigResourceType.TOPIC, topic)])
+        return self._config(ConfigResourceType.TOPIC, topic)
+
+    def broker_config(self, broker_id: int) -> Mapping[str, Any]:
+        return self._config(ConfigResourceType.BROKER, str(broker_id))
+
+    def _config(self, kind: ConfigResourceType, name: str) -> Mapping[str, Any]:
+        responses = self._ask("describe_configs", [ConfigResource(kind, name)])
         return {entry[0]: entry[1] for entry in responses[0].resources[0][4]}
 
     def broker_ids(self) -> set[int]:

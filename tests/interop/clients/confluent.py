@@ -15,26 +15,31 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from tests.interop.clients.face import Client, Got, Sent, TooLarge
+from tests.interop.clients.face import Client, Got, Membership, Sent, TooLarge
 from tests.interop.clients.polling import PollingMember
 
 
 class ConfluentMember(PollingMember):
-    def __init__(self, servers: str, group: str, topic: str, session_timeout_ms: int) -> None:
-        self._settings = {
+    def __init__(self, servers: str, membership: Membership) -> None:
+        self._settings: dict[str, Any] = {
             "bootstrap.servers": servers,
-            "group.id": group,
+            "group.id": membership.group,
             "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "session.timeout.ms": session_timeout_ms,
+            "auto.offset.reset": membership.reset,
+            "session.timeout.ms": membership.session_timeout_ms,
             "heartbeat.interval.ms": 200,
             "fetch.wait.max.ms": 100,
         }
-        self._topic = topic
+        if membership.instance is not None:
+            self._settings["group.instance.id"] = membership.instance
+        if membership.cooperates:
+            self._settings["partition.assignment.strategy"] = "cooperative-sticky"
+        self._topic = membership.topic
         self._consumer: Any = None
         super().__init__()
 
@@ -157,8 +162,8 @@ class Confluent(Client):
         finally:
             consumer.close()
 
-    def join(self, group: str, topic: str, *, session_timeout_ms: int = 6000) -> ConfluentMember:
-        return ConfluentMember(self.bootstrap_servers, group, topic, session_timeout_ms)
+    def member(self, membership: Membership) -> ConfluentMember:
+        return ConfluentMember(self.bootstrap_servers, membership)
 
     @cached_property
     def _handle(self) -> AdminClient:
@@ -179,10 +184,17 @@ class Confluent(Client):
         return set(self._admin().list_topics(timeout=10).topics)
 
     def partition_count(self, topic: str) -> int:
-        return len(self._admin().list_topics(topic, timeout=10).topics[topic].partitions)
+        described = self._admin().describe_topics(TopicCollection([topic]))[topic].result(20)
+        return len(described.partitions)
 
     def topic_config(self, topic: str) -> Mapping[str, Any]:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return self._config(ConfigResource.Type.TOPIC, topic)
+
+    def broker_config(self, broker_id: int) -> Mapping[str, Any]:
+        return self._config(ConfigResource.Type.BROKER, str(broker_id))
+
+    def _config(self, kind: ConfigResource.Type, name: str) -> Mapping[str, Any]:
+        resource = ConfigResource(kind, name)
         found = self._admin().describe_configs([resource])[resource].result(20)
         return {name: entry.value for name, entry in found.items()}
 

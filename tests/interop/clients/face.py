@@ -31,6 +31,21 @@ class Got:
     headers: tuple[tuple[str, bytes | None], ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Membership:
+    """How somebody is a member of a group."""
+
+    group: str
+    topic: str
+    session_timeout_ms: int = 30_000
+    reset: str = "earliest"
+    """Where to begin without a commit; or "latest"."""
+    instance: str | None = None
+    """A static member's name (KIP-345)."""
+    cooperates: bool = False
+    """Gives up in a rebalance only what goes to others (KIP-429)."""
+
+
 class TooLarge(Exception):
     """The broker said MESSAGE_TOO_LARGE."""
 
@@ -58,6 +73,8 @@ class Client(ABC):
 
     name: str
     codecs: tuple[str, ...] = ("none", "gzip", "snappy", "lz4", "zstd")
+    can_cooperate: bool = True
+    """Whether the library has cooperative rebalances."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
@@ -87,8 +104,12 @@ class Client(ABC):
     def produce_after_seek_to_end(self, topic: str, value: bytes) -> list[Got]:
         """Take position at the end of partition 0, produce `value`, and return the first record that comes."""
 
+    def join(self, group: str, topic: str, **how: Any) -> Member:
+        """A new member; `how` are fields of Membership."""
+        return self.member(Membership(group, topic, **how))
+
     @abstractmethod
-    def join(self, group: str, topic: str, *, session_timeout_ms: int = 6000) -> Member: ...
+    def member(self, membership: Membership) -> Member: ...
 
     @abstractmethod
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None: ...
@@ -104,6 +125,9 @@ class Client(ABC):
 
     @abstractmethod
     def topic_config(self, topic: str) -> Mapping[str, Any]: ...
+
+    @abstractmethod
+    def broker_config(self, broker_id: int) -> Mapping[str, Any]: ...
 
     @abstractmethod
     def broker_ids(self) -> set[int]: ...

@@ -7,26 +7,30 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaConnectionError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from tests.interop.clients.face import Client, Got, Sent, TooLarge
+from tests.interop.clients.face import Client, Got, Membership, Sent, TooLarge
 from tests.interop.clients.polling import PollingMember
 
 ACKS: dict[str, Any] = {"0": 0, "1": 1, "all": "all"}
 
 
 class KafkaPythonMember(PollingMember):
-    def __init__(self, servers: str, group: str, topic: str, session_timeout_ms: int) -> None:
-        self._settings = {
+    def __init__(self, servers: str, membership: Membership) -> None:
+        self._settings: dict[str, Any] = {
             "bootstrap_servers": servers,
-            "group_id": group,
+            "group_id": membership.group,
+            "group_instance_id": membership.instance,
             "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "session_timeout_ms": session_timeout_ms,
+            "auto_offset_reset": membership.reset,
+            "session_timeout_ms": membership.session_timeout_ms,
             "heartbeat_interval_ms": 200,
             "fetch_max_wait_ms": 100,
         }
-        self._topic = topic
+        if membership.cooperates:
+            self._settings["partition_assignment_strategy"] = [CooperativeStickyAssignor]
+        self._topic = membership.topic
         self._consumer: Any = None
         super().__init__()
 
@@ -140,8 +144,8 @@ class KafkaPython(Client):
         finally:
             consumer.close()
 
-    def join(self, group: str, topic: str, *, session_timeout_ms: int = 6000) -> KafkaPythonMember:
-        return KafkaPythonMember(self.bootstrap_servers, group, topic, session_timeout_ms)
+    def member(self, membership: Membership) -> KafkaPythonMember:
+        return KafkaPythonMember(self.bootstrap_servers, membership)
 
     def _admin(self) -> Any:
         return KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
@@ -167,8 +171,14 @@ class KafkaPython(Client):
         return len(self._ask("describe_topics", [topic])[0]["partitions"])
 
     def topic_config(self, topic: str) -> Mapping[str, Any]:
-        found = self._ask("describe_configs", [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
-        return _flat_config(found, topic)
+        return self._config(ConfigResourceType.TOPIC, topic)
+
+    def broker_config(self, broker_id: int) -> Mapping[str, Any]:
+        return self._config(ConfigResourceType.BROKER, str(broker_id))
+
+    def _config(self, kind: ConfigResourceType, name: str) -> Mapping[str, Any]:
+        found = self._ask("describe_configs", [ConfigResource(kind, name)], config_filter="all")
+        return _flat_config(found, name)
 
     def broker_ids(self) -> set[int]:
         return {broker["broker_id"] for broker in self._ask("describe_cluster")["brokers"]}
