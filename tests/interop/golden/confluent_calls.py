@@ -41,6 +41,7 @@ NEW_GROUP = f"{GROUP}-consumer"
 def steps(servers: str) -> Iterator[Step]:
     yield "transactions", lambda: transactions(servers)
     yield "consumer group", lambda: consumer_group(servers)
+    yield "check a position's epoch", lambda: seek_within_an_epoch(servers)
     admin = AdminClient({"bootstrap.servers": servers})
     partition = TopicPartition(TOPIC, 0, 1)
     topic = ConfigResource(ResourceType.TOPIC, TOPIC, set_config={"retention.ms": "3600000"})
@@ -120,5 +121,14 @@ def consumer_group(servers: str) -> None:
         wait_until(lambda: consumer.poll(0.1) is not None, "the consumer receives")
         consumer.commit(asynchronous=False)
         consumer.committed([TopicPartition(TOPIC, 0)], timeout=15)
+    finally:
+        consumer.close()
+
+
+def seek_within_an_epoch(servers: str) -> None:
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "unused", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(TOPIC, 0, 1, leader_epoch=0)])
+        wait_until(lambda: consumer.poll(0.1) is not None, "the consumer receives")
     finally:
         consumer.close()
