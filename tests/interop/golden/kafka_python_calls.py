@@ -8,6 +8,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import (
     ACL,
+    AbortTransactionSpec,
     ACLFilter,
     ACLOperation,
     ACLPermissionType,
@@ -55,6 +56,7 @@ def steps(servers: str) -> Iterator[Step]:
     yield "reassignments", admin.list_partition_reassignments
     yield "producers", lambda: admin.describe_producers([PARTITION])
     yield "list transactions", admin.list_transactions
+    yield "abort a producer's", lambda: admin.abort_transaction(AbortTransactionSpec(PARTITION, 999, 0))
     yield "describe transactions", lambda: admin.describe_transactions(["golden-transaction"])
     yield "create acl", lambda: admin.create_acls([acl()])
     yield "describe acls", lambda: admin.describe_acls(acl_filter())
