@@ -47,7 +47,7 @@ class NumberedProducer(threading.Thread):
     def run(self) -> None:
         number = 0
         while not self._stop_sending.is_set():
-            if len(self._producer) > 2000:
+            if self.under_way > 2000:
                 self._producer.poll(0.01)
                 continue
             for _ in range(20):
@@ -63,6 +63,11 @@ class NumberedProducer(threading.Thread):
         else:
             self.failed.append(str(error))
 
+    @property
+    def under_way(self) -> int:
+        """How many records are sent or about to be, and not acknowledged."""
+        return len(self._producer)
+
     def finish(self) -> None:
         """Send no more, and wait until everything sent is acknowledged."""
         self._stop_sending.set()
@@ -76,6 +81,7 @@ class CommittingMember(threading.Thread):
     def __init__(self, servers: str, group: str, topic: str) -> None:
         super().__init__(daemon=True)
         self.committed: dict[int, int] = {}
+        self.commits = 0
         self._ending = threading.Event()
         self._consumer = Consumer(
             {
@@ -100,6 +106,7 @@ class CommittingMember(threading.Thread):
                 for placed in self._consumer.commit(asynchronous=False):
                     if placed.error is None and placed.offset >= 0:
                         self.committed[placed.partition] = placed.offset
+                        self.commits += 1
             except KafkaException:
                 continue  # the broker is down: the next commit says the same again
         self._consumer.close()
@@ -130,9 +137,11 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_under_load(tmp_p
         for thread in (*producers, member):
             thread.start()
         for _ in range(KILLS):
-            acknowledged = [len(p.acknowledged) for p in producers]
+            acknowledged, commits = [len(p.acknowledged) for p in producers], member.commits
             _wait_until(lambda before=acknowledged: _all_beyond(producers, before), "acknowledgements go on")
+            _wait_until(lambda before=commits: member.commits > before, "the group goes on")
             time.sleep(LOAD_S)
+            _wait_until(lambda: all(p.under_way for p in producers), "requests are in flight")
             cluster.broker.kill()
             known = dict(member.committed)
             cluster.broker.restart()
