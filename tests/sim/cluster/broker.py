@@ -150,7 +150,10 @@ class SimBroker:
         self.world = world
         self.node_id = node_id
         random = world.random
-        self.clock = SkewedClock(world, random.uniform(0.95, 1.05), random.uniform(0, 1000))
+        rate = random.uniform(0.95, 1.05)
+        if abs(rate - 1) > 0.01:
+            world.counts["clock skewed"] += 1
+        self.clock = SkewedClock(world, rate, random.uniform(0, 1000))
         self.disk = FaultyDisk(world.seed * 31 + node_id, clock=self.clock)
         self.is_up = False
         self.incarnation = 0

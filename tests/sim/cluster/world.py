@@ -36,6 +36,8 @@ FAULTS = (
     "message lost",
     "message doubled",
     "message late",
+    "message overtaken",
+    "clock skewed",
     "controlled shutdown",
     "controller failed over",
     "refusal told",
@@ -68,6 +70,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None], SimBroker | None, int]] = []
         self._sequence = 0
         self.cuts: dict[tuple[int, int], float] = {}
+        self._last_arrival: dict[tuple[int, int], float] = {}
         self.is_healing = False
         self._loss = self.random.choice([0.0, 0.005, 0.02])
         self._doubling = self.random.choice([0.0, 0.01])
@@ -114,6 +117,10 @@ class World:
         if not self.is_healing and random.random() < self._lateness:
             self.counts["message late"] += 1
             delay += random.uniform(0.05, 0.5)
+        arrival = self.now + delay
+        if not self.is_healing and arrival < self._last_arrival.get((source, target), 0.0):
+            self.counts["message overtaken"] += 1
+        self._last_arrival[source, target] = arrival
         self.after(delay, act, at=to)
         if not self.is_healing and random.random() < self._doubling:
             self.counts["message doubled"] += 1
