@@ -17,5 +17,5 @@ ENV KAFKA_LOG_DIRS=/var/lib/blumfeld \
 VOLUME /var/lib/blumfeld
 EXPOSE 9092
 HEALTHCHECK --interval=5s --timeout=3s --start-period=2s --retries=5 \
-    CMD ["blumfeld", "topics", "--bootstrap", "127.0.0.1:9092", "--json"]
+    CMD ["blumfeld", "health"]
 ENTRYPOINT ["blumfeld", "up"]

@@ -18,6 +18,7 @@ import blumfeld
 COMMANDS = {
     "up": ("blumfeld.cli.up", "Start a broker, or a cluster of them."),
     "format": ("blumfeld.cli.format", "Format log directories before the first start, for who wants to say more."),
+    "health": ("blumfeld.cli.health", "Say whether the node that this environment describes serves."),
     "topics": ("blumfeld.cli.topics", "List, create and delete topics."),
     "describe": ("blumfeld.cli.describe", "Show one topic: partitions, leaders, replicas, configs."),
     "produce": ("blumfeld.cli.produce", "Produce lines of standard input, or the values given."),

@@ -63,7 +63,7 @@ def test_the_image_is_slim_not_root_and_starts_the_broker() -> None:
     assert all(arguments.split()[0].endswith("-slim") for name, arguments in dockerfile() if name == "FROM")
     assert instructions["USER"] not in ("root", "0")
     assert instructions["ENTRYPOINT"] == '["blumfeld", "up"]'
-    assert "topics" in instructions["HEALTHCHECK"]
+    assert '"blumfeld", "health"' in instructions["HEALTHCHECK"]
     (made,) = [arguments for name, arguments in dockerfile() if "install -d -o blumfeld" in arguments]
     assert {instructions["VOLUME"], "/var/lib/kafka/data"} <= set(made.split())
     for source in [a.split()[:-1] for i, a in dockerfile() if i == "COPY" and not a.startswith("--from")]:
@@ -95,6 +95,7 @@ class Local(NamedTuple):
     """The services as local processes, by where each of their ports is here."""
 
     ports: Mapping[tuple[str, str], int]
+    environments: list[Mapping[str, str]]
 
     def all_at(self, port: str) -> list[str]:
         """The addresses of all services' listeners on that port."""
@@ -112,10 +113,12 @@ def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[Local]:
             ports[name, port] = free_port("127.0.0.1", taken)
             taken.add(ports[name, port])
     children = []
+    environment_of: list[Mapping[str, str]] = []
     ready = {name: str(tmp_path / f"{name}.ready") for name in given}
     for name, environment in given.items():
         mine = {k: _localized(v, name, ports) for k, v in environment.items()}
         mine["KAFKA_LOG_DIRS"] = str(tmp_path / name)
+        environment_of.append(mine)
         log = open(tmp_path / f"{name}.log", "wb")  # noqa: SIM115  the child has it
         with log:
             children.append(
@@ -133,7 +136,7 @@ def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[Local]:
         assert time.monotonic() < deadline, logs
         assert all(child.poll() is None for child in children), logs
         time.sleep(0.05)
-    yield Local(ports)
+    yield Local(ports, environment_of)
     for child in children:
         child.terminate()
     for child in children:
@@ -159,14 +162,19 @@ def test_three_processes_with_that_environment_are_a_cluster(local: Local) -> No
         assert len(kafka.consume(topic)) == 3
 
 
-def test_the_health_check_tells_a_broker_that_serves_from_one_that_does_not(local: Local) -> None:
+def test_the_health_check_tells_a_node_that_serves_from_one_that_does_not(local: Local) -> None:
     check = json.loads(dict(dockerfile())["HEALTHCHECK"].partition("CMD")[2])
 
-    def code(address: str) -> int:
-        asked = [address if part == "127.0.0.1:9092" else part for part in check]
-        assert address in asked
-        command = [sys.executable, "-m", *asked]
-        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+    def code(environment: Mapping[str, str]) -> int:
+        given = {k: v for k, v in os.environ.items() if not k.startswith("KAFKA_")}
+        command = [sys.executable, "-m", *check]
+        return subprocess.run(
+            command, env={**given, **environment}, capture_output=True, timeout=60, check=False
+        ).returncode
 
-    assert [code(address) for address in local.all_at("9092")] == [0, 0, 0]
-    assert code(f"127.0.0.1:{free_port('127.0.0.1', set(local.ports.values()))}") == 1
+    assert [code(environment) for environment in local.environments] == [0, 0, 0]
+    port = free_port("127.0.0.1", set(local.ports.values()))
+    nobody = {**local.environments[0], "KAFKA_LISTENERS": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:0"}
+    nobody["KAFKA_INTER_BROKER_LISTENER_NAME"] = "PLAINTEXT"
+    del nobody["KAFKA_ADVERTISED_LISTENERS"]
+    assert code(nobody) == 1

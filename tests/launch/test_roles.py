@@ -183,6 +183,29 @@ def test_brokers_and_controllers_apart_are_a_cluster(tmp_path: Path, how: str) -
         assert "Traceback" not in logs
 
 
+def test_a_controller_alone_is_healthy_once_it_listens(tmp_path: Path) -> None:
+    port = free_port(HOST)
+    node = {"node.id": "9", "process.roles": "controller", "listeners": f"{NAME}://:{port}", "log.dirs": str(tmp_path)}
+    given = options({**node, "controller.listener.names": NAME, "controller.quorum.voters": f"9@{HOST}:{port}"})
+
+    def health() -> tuple[int, str]:
+        command = [sys.executable, "-m", "blumfeld", "health", *given]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = health()
+    assert code == 1
+    assert "node 9 does not serve" in said
+    assert "Traceback" not in said
+    process = BrokerProcess(["up", *given], ready_file=str(tmp_path / "ready"), log_file=str(tmp_path / "log"))
+    process.start()
+    try:
+        process.wait_ready(READY_S)
+        assert health() == (0, f"node 9 serves at {HOST}:{port}\n")
+    finally:
+        assert process.stop() == 0
+
+
 def test_roles_that_contradict_the_quorum_are_refused(tmp_path: Path) -> None:
     def said(**properties: str) -> str:
         given = {"node.id": "1", "log.dirs": str(tmp_path / "data"), "controller.listener.names": NAME}
