@@ -1,0 +1,93 @@
+"""Who a new quorum's first voters are, where nobody says it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from blumfeld.config.sources import load
+from blumfeld.env.environment import Env
+from blumfeld.launch.errors import StartError
+from blumfeld.launch.formatting import first_voters, format_quorum, metadata_directory, parse_initial_controllers
+from blumfeld.launch.plan import Plan
+from blumfeld.protocol.primitives import uuid_to_text
+
+DIRECTORY = bytes(range(16))
+QUICK_START = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+    "advertised.listeners": "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "controller.listener.names": "CONTROLLER",
+    "controller.quorum.bootstrap.servers": "localhost:9093",
+}
+"""The properties file of Apache Kafka's quick start."""
+
+
+def voters(**properties: str) -> list[int]:
+    given = {**QUICK_START, **{name.replace("_", "."): value for name, value in properties.items()}}
+    config = load(settings=[f"{name}={value}" for name, value in given.items() if value])
+    plan = Plan.configured(config, None, "durable")
+    return [voter.id for voter in first_voters(plan, 1, config, DIRECTORY)]
+
+
+@pytest.mark.parametrize("servers", ["localhost:9093", "127.0.0.1:9093", f"{socket.gethostname()}:9093", ""])
+def test_a_node_whose_bootstrap_servers_name_nobody_else_is_a_quorum(servers: str) -> None:
+    assert voters(controller_quorum_bootstrap_servers=servers) == [1]
+
+
+def test_an_advertised_address_is_our_own() -> None:
+    advertised = "PLAINTEXT://here:9092,CONTROLLER://here:19093"
+    assert voters(advertised_listeners=advertised, controller_quorum_bootstrap_servers="here:19093") == [1]
+
+
+@pytest.mark.parametrize("servers", ["elsewhere:9093", "localhost:9094", "localhost:9093,elsewhere:9093"])
+def test_where_others_are_named_the_quorum_is_not_ours_to_make(servers: str) -> None:
+    assert voters(controller_quorum_bootstrap_servers=servers) == []
+
+
+def test_neither_a_broker_alone_nor_a_static_quorum_has_first_voters() -> None:
+    assert voters(process_roles="broker", listeners="PLAINTEXT://:9092", advertised_listeners="") == []
+    assert voters(controller_quorum_voters="1@localhost:9093", controller_quorum_bootstrap_servers="") == []
+
+
+def test_the_nodes_of_a_plan_are_voters() -> None:
+    plan = Plan.make(brokers=3)
+    config = load(profile="dev", brokers=3, planned=plan.properties(2))
+    found = first_voters(plan, 2, config, DIRECTORY)
+    assert [voter.key.directory_id for voter in found] == [
+        plan.node(1).directory_id,
+        DIRECTORY,
+        plan.node(3).directory_id,
+    ]
+
+
+def test_a_metadata_log_that_is_there_keeps_its_voters() -> None:
+    env, plan = Env.in_memory(), Plan.make()
+    config = load(profile="dev", planned=plan.properties(1))
+    directory = metadata_directory(config)
+    found = first_voters(plan, 1, config, DIRECTORY)
+    env.disk.make_directories(directory)
+    env.disk.write_file_atomically(f"{directory}/{0:020}.log", b"")
+    format_quorum(env, directory, found)
+    assert env.disk.list(directory) == [f"{0:020}.log"]
+    env.disk.remove(f"{directory}/{0:020}.log")
+    format_quorum(env, directory, found)
+    assert env.disk.list(directory) == [f"{0:020}-{0:010}.checkpoint"]
+
+
+def test_initial_controllers_are_written_as_for_apache_kafkas_tool() -> None:
+    first, second = uuid_to_text(DIRECTORY), uuid_to_text(DIRECTORY[::-1])
+    found = parse_initial_controllers(f"2@[::1]:9093:{second},1@host:9093:{first}")
+    assert [(v.id, v.key.directory_id, *v.endpoints[0][1:]) for v in found] == [
+        (1, DIRECTORY, "host", 9093),
+        (2, DIRECTORY[::-1], "::1", 9093),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1@host:9093", "x@host:1:{}", "1@host:{}", "1@host:1:{},1@other:2:{}"])
+def test_initial_controllers_written_wrongly_are_refused(text: str) -> None:
+    with pytest.raises(StartError, match="id@host:port:directory-id"):
+        parse_initial_controllers(text.replace("{}", uuid_to_text(DIRECTORY)))
