@@ -239,6 +239,17 @@ class Segment:
                 return position, header
         return None
 
+    def end_below(self, offset: int) -> int:
+        """The offset after the last batch that lies wholly below `offset`; the base offset if none does."""
+        start, _ = self.start_position(offset - 1)  # of a batch that ends below `offset`, where one is indexed
+        end = self.base_offset
+        for _, header, _ in scan(self.data.use(), start, self.size, chunk_bytes=16384):
+            last = header[0] + header[6]
+            if last >= offset:
+                break
+            end = last + 1
+        return end
+
     def batches(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, HeaderFields, memoryview]]:
         """(position, header, whole batch) of the batches from position `start` on; `BadBatch` where damaged."""
         return scan(self.data.use(), start, self.size if end is None else end)

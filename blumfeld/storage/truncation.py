@@ -37,7 +37,7 @@ def truncate_to(log: Log, offset: int) -> bool:
     _logger.info("%s: cut from %d to %d", log.topic_partition, log.log_end_offset, offset)
     try:
         with log.files_lock:
-            _begin(log, _start_of_batch(log, offset))
+            _begin(log, _end_before(log, offset))
             while log.segments[-1].base_offset > offset:
                 drop_segment(log, len(log.segments) - 1)
                 log.home.disk.sync_directory(log.directory)  # the next cut must not survive a crash without this one
@@ -79,11 +79,10 @@ def truncate_and_start_at(log: Log, offset: int) -> None:
         raise
 
 
-def _start_of_batch(log: Log, offset: int) -> int:
-    """The first offset of the batch that holds `offset`, which goes as a whole; `offset` if none does."""
+def _end_before(log: Log, offset: int) -> int:
+    """Where the log will end: after the last batch that lies wholly below `offset`, be there a gap behind it or not."""
     holder = next(segment for segment in reversed(log.segments) if segment.base_offset <= offset)
-    found = holder.find(offset)
-    return min(offset, found[1][0]) if found is not None else offset
+    return holder.end_below(offset)
 
 
 def _begin(log: Log, offset: int) -> None:

@@ -37,6 +37,23 @@ def test_into_a_gap(bench: LogBench) -> None:
     assert bench.read_all() == [0, 20]
 
 
+@pytest.mark.parametrize(("offset", "end"), [(1, 1), (10, 1), (20, 1), (21, 21), (22, 21), (30, 21), (31, 31)])
+@pytest.mark.parametrize("index_interval_bytes", [0, 4096])
+def test_a_cut_behind_a_gap_lowers_what_was_flushed_to_where_the_log_ends(
+    bench: LogBench, offset: int, end: int, index_interval_bytes: int
+) -> None:
+    bench.configure(index_interval_bytes=index_interval_bytes)
+    for base, value in ((0, b"a"), (20, b"b"), (30, b"c"), (31, b"d")):
+        bench.follow(batch(value, base_offset=base))
+    bench.log.flush()
+    lowered: list[int] = []
+    bench.log.home.before_truncation = lambda log, offset: lowered.append(offset)
+    bench.log.truncate_to(offset)
+    assert (bench.log.log_end_offset, bench.log.recovery_point, lowered) == (end, end, [end])
+    bench.reopen(recovery_point=lowered[0])
+    assert bench.log.log_end_offset == end
+
+
 def test_segments_behind_the_offset_go(bench: LogBench) -> None:
     bench.configure(segment_bytes=3000, index_interval_bytes=500)
     bench.fill(20)
