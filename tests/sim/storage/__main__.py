@@ -53,12 +53,12 @@ def main() -> int:
             found, failed = job.result()
             happened.update(found)
             failures += failed
+            for failure in failed:
+                print(failure.partition("\n")[0], flush=True)
     seconds = time.monotonic() - began
     print(f"{count} seeds of {options.steps} steps in {seconds:.1f} s, {len(failures)} failures")
     for what, seeds in sorted(happened.items()):
         print(f"  {what:<36} in {100 * seeds / count:5.1f} % of seeds")
-    for failure in failures[:50]:
-        print(failure.partition("\n")[0])
     for failure in failures[:3]:
         print("\n" + failure)
     rare = [what for what in MUST_HAPPEN if count >= 100 and happened[what] < count * 0.05]
