@@ -225,9 +225,12 @@ class ReplicaFetcher:
     def _make_durable(self, partition: Partition, offset: int) -> None:
         """The flush policy wants the records on the device before they are promised."""
         loop = asyncio.get_running_loop()
-        self._flush(partition, offset).add_done_callback(
-            lambda _: loop.call_soon_threadsafe(self._made_durable, partition)
-        )
+
+        def done(flush: Future[int]) -> None:
+            if flush.exception() is None:  # else the directory is offline, and nothing is promised any more
+                loop.call_soon_threadsafe(self._made_durable, partition)
+
+        self._flush(partition, offset).add_done_callback(done)
 
     def _made_durable(self, partition: Partition) -> None:
         self._replication.flushed(partition)

@@ -9,7 +9,8 @@ Invariants
 - `sealed_to` is the base of a segment; the ones before it are durable with their indexes. A segment can be flushed
   while it is active, so the recovery point may be beyond `sealed_to`; recovery must scan from `sealed_to` on then,
   which is why a checkpoint gets `Log.checkpoint_point` instead of the recovery point.
-- A waiter of `GroupCommit` is answered after a flush that began after it had asked.
+- A waiter of `GroupCommit` is answered after a flush that began after it had asked; one that gives up (`cancel`)
+  changes nothing for the others.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ class GroupCommit:
     def _run(self, log: Log) -> None:
         while True:
             with self._lock:
-                asked = self._waiting[log]
+                asked = [each for each in self._waiting[log] if each[1].set_running_or_notify_cancel()]
                 self._waiting[log] = []
             error: BaseException | None = None
             recovery_point = -1

@@ -7,6 +7,7 @@ Fetch and AlterPartition as bytes. Nothing happens unless a test asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, cast
 
 from blumfeld.broker.api.fetch import fetch
@@ -76,6 +77,7 @@ class Logs:
         self.clock = clock
         self.by_name: dict[tuple[str, int], Log] = {}
         self.high_watermarks: dict[tuple[str, int], int] = {}
+        self.flushes: list[tuple[Log, Future[int]]] = []
 
     def create(
         self,
@@ -101,6 +103,18 @@ class Logs:
 
     def get(self, topic: str, partition: int) -> Log | None:
         return self.by_name.get((topic, partition))
+
+    def flushed(self, log: Log, offset: int) -> Future[int]:
+        """A flush that is done when the test says so."""
+        self.flushes.append((log, Future()))
+        return self.flushes[-1][1]
+
+    def flush(self, *, error: OSError | None = None) -> None:
+        """All that was asked for is on the device, or cannot be brought there."""
+        for log, future in self.flushes:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error) if error is not None else future.set_result(log.flush())
+        self.flushes.clear()
 
     def delete(self, topic: str, partition: int) -> None:
         self.by_name.pop((topic, partition)).abandon()

@@ -208,6 +208,27 @@ def test_waiters_hear_of_a_failure(executor: ThreadPoolExecutor) -> None:
         commit.request(bench.log, 1).result(10)
 
 
+def test_who_gives_up_waiting_does_not_hold_up_the_others(
+    disk: Disk, clock: ManualClock, tmp_path: Any, executor: ThreadPoolExecutor
+) -> None:
+    gated = GatedDisk(disk)
+    disk.make_directories(str(tmp_path))
+    bench = LogBench(gated, clock, str(tmp_path))
+    commit = GroupCommit(executor)
+    bench.fill(1)
+    first = commit.request(bench.log, 1)
+    assert gated.waiting.wait(10)
+    assert not first.cancel(), "its flush is under way"
+    bench.fill(2)
+    given_up, patient = commit.request(bench.log, 2), commit.request(bench.log, 3)
+    assert given_up.cancel()
+    gated.gate.release(3)
+    assert (first.result(10), patient.result(10)) == (1, 3)
+    bench.fill(1)
+    assert commit.request(bench.log, 4).result(10) == 4
+    bench.stop()
+
+
 def test_appends_go_on_while_a_flush_runs(bench: LogBench, executor: ThreadPoolExecutor) -> None:
     commit = GroupCommit(executor)
     bench.configure(segment_bytes=20_000)

@@ -72,7 +72,7 @@ class _Produce:
         self.response = response
         self.appended: list[Partition] = []
         self.uncommitted: list[tuple[Partition, int, _Answer]] = []
-        self.flushes: list[Future[int]] = []
+        self.flushes: list[tuple[Future[int], _Answer]] = []
         self.hints = False
 
     def try_commit(self, key: Hashable) -> ProduceResponse | None:
@@ -164,7 +164,7 @@ def _note(
         work.appended.append(partition)
     end = result.last_offset + 1
     if result.must_flush and acks != NO_ACKS:
-        work.flushes.append(broker.replicas.logs.flushed(partition.log, end))
+        work.flushes.append((broker.replicas.logs.flushed(partition.log, end), answer))
     if acks == ALL_ACKS:
         state = partition.commit_state(end)
         if state is None:
@@ -276,6 +276,16 @@ async def _wait_for_disk(broker: Broker, request: ProduceRequest, work: _Produce
     """A flush policy wants the records on the device before they are acknowledged."""
     import asyncio
 
-    replicated = _wait_for_replicas(broker, request, work) if work.uncommitted else None
-    await asyncio.gather(*(asyncio.wrap_future(flush) for flush in work.flushes))
-    return work.response if replicated is None else await replicated
+    replicated = asyncio.ensure_future(_wait_for_replicas(broker, request, work)) if work.uncommitted else None
+    try:
+        flushes = [asyncio.wrap_future(flush) for flush, _ in work.flushes]
+        outcomes = await asyncio.gather(*flushes, return_exceptions=True)
+        response = work.response if replicated is None else await replicated
+    finally:
+        if replicated is not None:
+            replicated.cancel()
+    for (_, answer), outcome in zip(work.flushes, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            _refuse(answer, ErrorCode.KAFKA_STORAGE_ERROR)
+            answer.error_message = f"the records could not be made durable: {outcome}"
+    return response

@@ -12,6 +12,7 @@ from blumfeld.broker.api.produce import produce
 from blumfeld.protocol.errors import ErrorCode, ProtocolError
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.produce import ProduceRequest, ProduceResponse
+from blumfeld.storage.log_config import LogConfig
 from tests.cluster.world import World, batch, context
 
 _Data = ProduceRequest.Topic.Partition
@@ -194,6 +195,56 @@ def test_acks_0_is_not_answered(world: World) -> None:
 def test_a_failed_acks_0_closes_the_connection(world: World) -> None:
     with pytest.raises(ProtocolError, match="acks=0"):
         answer(world, request((0, batch("a")), acks=0))
+
+
+# --- a flush policy -----------------------------------------------------------------------------------------------
+
+
+def with_flush_policy(world: World, *indexes: int) -> None:
+    for index in indexes:
+        world[1].partition(index).log.update_config(LogConfig(flush_messages=1))
+
+
+async def test_a_flush_policy_answers_when_the_records_are_on_the_device(world: World) -> None:
+    world.create_topic([1])
+    with_flush_policy(world, 0)
+    for acks in (1, -1):
+        asked = asyncio.ensure_future(answer(world, request((0, batch("a")), acks=acks)))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        world[1].logs.flush()
+        (data,) = answers(await asyncio.wait_for(asked, 2))
+        log = world[1].partition().log
+        assert (data.error_code, data.base_offset) == (ErrorCode.NONE, log.recovery_point - 1)
+    assert answer(world, request((0, batch("a")), acks=0)) is None, "nobody waits"
+    assert not world[1].logs.flushes
+
+
+async def test_a_flush_that_fails_is_a_storage_error_of_its_partition(world: World) -> None:
+    world.create_topic([1], partitions=2)
+    with_flush_policy(world, 1)
+    asked = asyncio.ensure_future(answer(world, request((0, batch("a")), (1, batch("b")))))
+    await asyncio.sleep(0)
+    world[1].logs.flush(error=OSError(5, "Input/output error"))
+    fine, failed = answers(await asyncio.wait_for(asked, 2))
+    assert (fine.error_code, fine.base_offset) == (ErrorCode.NONE, 0)
+    assert (failed.error_code, failed.base_offset) == (ErrorCode.KAFKA_STORAGE_ERROR, -1)
+    assert failed.error_message is not None
+    assert "Input/output" in failed.error_message
+
+
+async def test_a_client_that_goes_while_its_records_are_flushed_leaves_nothing_behind(world: World) -> None:
+    purgatory = world[1].with_purgatory()
+    world.create_topic([1, 2])
+    with_flush_policy(world, 0)
+    asked = asyncio.ensure_future(answer(world, request((0, batch("a")), acks=-1)))
+    await asyncio.sleep(0)
+    assert len(purgatory) == 1
+    asked.cancel()
+    await asyncio.wait([asked])
+    await asyncio.sleep(0)
+    assert len(purgatory) == 0
+    assert [flush.cancelled() for _, flush in world[1].logs.flushes] == [True]
 
 
 # --- acks=all -----------------------------------------------------------------------------------------------------
