@@ -7,7 +7,7 @@ Invariants
 - One process at a time (`.lock`), one cluster and one node (`meta.properties`) for the directory's whole life.
 - `.kafka_cleanshutdown` is gone before any log is opened, and comes back only after all were closed.
 - A recovery point on the disk is never above what is really there: it is lowered before data are cut off, and goes
-  before a partition of the same name is made anew."""
+  before a partition of the same name is made anew; what a thread was given to write before that is not written."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ class DataDirectory(LogDirectory):
         self.written: dict[str, dict[TopicPartition, int]] = {}
         self.damaged = {}
         self._writing = threading.Lock()
+        self.changes = 0
+        """Counts what the owner itself has written or lowered: what a thread was given before is out of date then."""
         make_durable_directories(self.disk, self.path)
         self._take_lock()
         try:
@@ -123,12 +125,22 @@ class DataDirectory(LogDirectory):
             return {}
 
     # Checkpoints.
-    def write_checkpoint(self, name: str, offsets: dict[TopicPartition, int]) -> None:
-        """Put `offsets` on the disk, durably, unless they are there; from any thread."""
+    def write_checkpoint(self, name: str, offsets: dict[TopicPartition, int], as_of: int | None = None) -> None:
+        """Put `offsets` on the disk, durably, unless they are there.
+
+        From any thread; another one than the owner's says what `changes` was (`as_of`) when it was given the offsets.
+        """
         with self._writing:
-            if self.written[name] != offsets:
-                self.disk.write_file_atomically(f"{self.path}/{name}", checkpoint.encode_offsets(offsets))
-                self.written[name] = offsets
+            if as_of is None:
+                self.changes += 1
+            elif as_of != self.changes:
+                return
+            self._replace(name, offsets)
+
+    def _replace(self, name: str, offsets: dict[TopicPartition, int]) -> None:
+        if self.written[name] != offsets:
+            self.disk.write_file_atomically(f"{self.path}/{name}", checkpoint.encode_offsets(offsets))
+            self.written[name] = offsets
 
     def checkpoint_recovery(self, logs: Iterable[Log]) -> list[tuple[str, dict[TopicPartition, int]]]:
         """What recovery points and log start offsets are now, for `write_checkpoint`."""
@@ -154,13 +166,15 @@ class DataDirectory(LogDirectory):
         """Before data of `log` at or above `offset` go: no checkpoint on the disk may claim them."""
         key = (log.topic, log.partition)
         before = max(offset - 1, 0)  # so that recovery scans the segment that is cut, should it be sealed right there
-        for name, bound in (
-            (checkpoint.RECOVERY_POINTS, before),
-            (checkpoint.LOG_START_OFFSETS, offset),
-            (checkpoint.CLEANER_OFFSETS, offset),
-        ):
-            if self.written[name].get(key, -1) > bound:
-                self.write_checkpoint(name, {**self.written[name], key: bound})
+        with self._writing:
+            self.changes += 1
+            for name, bound in (
+                (checkpoint.RECOVERY_POINTS, before),
+                (checkpoint.LOG_START_OFFSETS, offset),
+                (checkpoint.CLEANER_OFFSETS, offset),
+            ):
+                if self.written[name].get(key, -1) > bound:
+                    self._replace(name, {**self.written[name], key: bound})
 
     def durable_start(self, log: Log) -> int:
         """The start of `log` that is on the disk."""
@@ -168,9 +182,11 @@ class DataDirectory(LogDirectory):
 
     def forget(self, key: TopicPartition) -> None:
         """Before a partition of that name is made anew: no checkpoint on the disk speaks of its predecessor."""
-        for name in _CHECKPOINTS:
-            if key in self.written[name]:
-                self.write_checkpoint(name, {other: o for other, o in self.written[name].items() if other != key})
+        with self._writing:
+            self.changes += 1
+            for name in _CHECKPOINTS:
+                if key in self.written[name]:
+                    self._replace(name, {other: o for other, o in self.written[name].items() if other != key})
 
     # The end.
     def mark_clean(self, broker_epoch: int) -> None:

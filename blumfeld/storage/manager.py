@@ -368,7 +368,7 @@ class LogManager:
     def _write(self, directory: DataDirectory, checkpoints: list[tuple[str, dict[TopicPartition, int]]]) -> None:
         for name, offsets in checkpoints:
             if directory.written[name] != offsets:
-                self._executor.submit(_write_checkpoint, directory, name, offsets)
+                self._executor.submit(_write_checkpoint, directory, name, offsets, directory.changes)
 
     def _clean(self, now_ms: int) -> None:
         """Compaction: a step of the round that is going on, or the next log's."""
@@ -481,9 +481,9 @@ def _memory_bound(config: Config, disk: Disk) -> MemoryBound | None:
     return MemoryBound(max_bytes, lambda: disk.used_bytes)
 
 
-def _write_checkpoint(directory: DataDirectory, name: str, offsets: dict[TopicPartition, int]) -> None:
+def _write_checkpoint(directory: DataDirectory, name: str, offsets: dict[TopicPartition, int], as_of: int) -> None:
     try:
-        directory.write_checkpoint(name, offsets)
+        directory.write_checkpoint(name, offsets, as_of)
     except OSError as error:
         directory.fail(error, f"writing {name}")
 

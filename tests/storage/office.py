@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any
 
 from blumfeld.config.sources import Config, Layer
@@ -28,6 +30,23 @@ class Inline(Executor):
         return future
 
 
+class Late(Executor):
+    """Runs what it was given when the test says so."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.given.append((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def run(self) -> None:
+        given, self.given = self.given, []
+        for future, work in given:
+            future.set_result(work())
+
+
 class Office:
     """A manager that is opened, killed and closed over the same directories."""
 
@@ -37,6 +56,7 @@ class Office:
         self.roots = roots
         self.properties: dict[str, str] = {"log.dirs": ",".join(roots), "log.segment.bytes": str(1 << 20)}
         self.entropy = SeededEntropy(5)
+        self.executor: Executor = Inline()
         self._manager: LogManager | None = None
 
     @property
@@ -48,7 +68,7 @@ class Office:
 
     def open(self, *, cluster_id: str = CLUSTER, node_id: int = 1) -> LogManager:
         config = Config([Layer("test", self.properties)])
-        manager = LogManager(config, self.disk, self.clock, self.entropy, executor=Inline())
+        manager = LogManager(config, self.disk, self.clock, self.entropy, executor=self.executor)
         manager.open(cluster_id, node_id)
         self._manager = manager
         return manager

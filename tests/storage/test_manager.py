@@ -17,7 +17,7 @@ from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.errors import CorruptLog, StorageError
 from blumfeld.storage.manager import LogManager
 from tests.storage.builders import batch, keeps_deleted_files
-from tests.storage.office import CLUSTER, ID_A, ID_B, MINUTE_MS, Office, everything, fill
+from tests.storage.office import CLUSTER, ID_A, ID_B, MINUTE_MS, Late, Office, everything, fill
 
 
 @pytest.fixture
@@ -150,6 +150,33 @@ def test_checkpoints_of_a_deleted_partition_do_not_haunt_a_new_one(office: Offic
 
 
 # Checkpoints and stops.
+@pytest.mark.parametrize("change", ["truncate", "make anew"])
+def test_a_checkpoint_that_was_to_be_written_before_a_change_does_not_undo_it(office: Office, change: str) -> None:
+    office.executor = late = Late()
+    log = office.manager.create("t", 0, ID_A)
+    office.manager.create("u", 0, ID_B)
+    fill(log, 9, clock=office.clock)
+    log.update_high_watermark(5)
+    log.advance_log_start_offset(5)
+    log.flush()
+    office.turn(MINUTE_MS)
+    assert late.given, "the checkpoints wait for a thread"
+    if change == "truncate":
+        log.truncate_to(6)
+    else:
+        office.manager.delete("t", 0)
+        fill(office.manager.create("t", 0, ID_B), 3, clock=office.clock)
+    late.run()
+    office.kill()
+    again = office.manager.get("t", 0)
+    assert again is not None
+    assert again.log_end_offset == (6 if change == "truncate" else 3)
+    assert everything(again)[0] == 0
+    office.turn(MINUTE_MS)
+    late.run()
+    assert "u 0 0" in office.file("recovery-point-offset-checkpoint"), "the next ones are written"
+
+
 def test_checkpoints_are_written_in_their_turns(office: Office) -> None:
     log = office.manager.create("t", 0, ID_A)
     fill(log, 5, clock=office.clock)
