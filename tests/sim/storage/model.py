@@ -44,6 +44,8 @@ class Line:
         self.states = ProducerStates()
         self.aborted: list[AbortedTransaction] = []
         self.epochs: list[tuple[int, int]] = []
+        self.emptied = False
+        """Whether the log was told to forget all of it."""
         for entry in entries:
             self.add(entry)
 
@@ -117,6 +119,7 @@ class Model:
 
     def start_over(self, offset: int) -> None:
         """The log was told to forget everything and to start at `offset`."""
+        self.line.emptied = True
         self.older.append((self.line, offset))
         self.line = Line([])
         self.flushed = 0
@@ -152,6 +155,13 @@ class Model:
             self.older.clear()
             self.flushed = end
         self.start = start
+
+    def take_what_is_left(self, found: list[Entry], start: int) -> None:
+        """A crash has left `found`, from `start` on, of a line that was being emptied: that is the line now.
+
+        What superseded a record, or came later from its producer, may be gone, and the record was compacted before.
+        """
+        self.line = Line([*self.line.between(0, start), *found])
 
     def superseded(self, line: Line) -> set[int]:
         """The offsets of data records that compaction up to `cleaned` may have removed."""

@@ -219,6 +219,10 @@ class World:
         highest = max(model.start, model.trimmed)
         require(first <= highest or first == end, f"the log starts at {first}, beyond {highest}")
         model.settle(line, end, first, durable=crashed)
+        if line.emptied:
+            with self.disk.calm():
+                batches = [bytes(data) for segment in log.segments for _, _, data in segment.batches()]
+            model.take_what_is_left([Entry(data) for data in batches], log.segments[0].base_offset)
         log.update_high_watermark(model.high_watermark)
         model.high_watermark = log.high_watermark
         self.forgetful = self.forgetful or not lossless or log.segments[0].base_offset > 0
