@@ -27,7 +27,8 @@ QUICKLY_FOUND = (
     act_on_history,
     keep_what_the_leader_has_not,
 )
-"""The others of `plants.PLANTS` take some hundred seeds: `python -m tests.sim.cluster --plants`."""
+"""The others of `plants.PLANTS` take some hundred seeds, two of them more than a thousand:
+`python -m tests.sim.cluster --plants`."""
 
 
 @pytest.mark.slow
