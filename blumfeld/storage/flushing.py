@@ -155,7 +155,7 @@ def abandon(log: Log) -> None:
         segment.data.close()
         segment.offset_index.release()
         segment.time_index.release()
-    log.hints.clear()
+    log.hints = {}
     log.home.dirty.pop(log, None)
 
 

@@ -39,16 +39,16 @@ class LoadedIndexes:
     """The bound on bytes of index files held in memory; the next to go is chosen by second chance."""
 
     def __init__(self, disk: Disk, max_bytes: int, lock: threading.Lock) -> None:
-        self._disk = disk
+        self.disk = disk
+        self.lock = lock
         self._max_bytes = max_bytes
         self._bytes = 0
         self._queue: deque[Index] = deque()
-        self._lock = lock
 
     def open(self, index: Index, *, create: bool) -> File:
         """Open an index file; by the lock, not while a thread is renaming it."""
-        with self._lock:
-            return self._disk.open(index.path, create=create)
+        with self.lock:
+            return self.disk.open(index.path, create=create)
 
     @property
     def loaded_bytes(self) -> int:
@@ -56,7 +56,7 @@ class LoadedIndexes:
 
     def admit(self, index: Index, size: int) -> None:
         """Count `size` bytes in for an index that has just been loaded, dropping others where needed."""
-        with self._lock:
+        with self.lock:
             self._queue.append(index)
             self._bytes += size
             chances = 2 * len(self._queue)
@@ -71,12 +71,12 @@ class LoadedIndexes:
 
     def grown(self, size: int) -> None:
         """A loaded index has grown (or shrunk) by `size` bytes."""
-        with self._lock:
+        with self.lock:
             self._bytes += size
 
     def discard(self, index: Index) -> None:
         """Drop what is loaded of `index`."""
-        with self._lock:
+        with self.lock:
             if index.loaded:
                 self._queue.remove(index)
                 self._bytes -= index.forget()
@@ -85,7 +85,7 @@ class LoadedIndexes:
 class Index:
     """What both indexes share: entries of one size, the file, what is loaded and what is not yet written."""
 
-    __slots__ = ("_body", "_loaded", "_size", "_tail", "base_offset", "max_bytes", "path", "recent")
+    __slots__ = ("_body", "_held", "_loaded", "_size", "_tail", "base_offset", "max_bytes", "path", "recent")
     entry_size: int
 
     def __init__(self, loaded: LoadedIndexes, path: str, base_offset: int, max_bytes: int, *, new: bool) -> None:
@@ -99,6 +99,8 @@ class Index:
         self._size = 0 if new else -1
         """Bytes of entries in the file; −1 while that has not been looked at."""
         self._tail = bytearray()
+        self._held = False
+        """Whether nothing goes to the file before `replace`."""
 
     @property
     def entries(self) -> int:
@@ -168,7 +170,7 @@ class Index:
 
     def write(self) -> None:
         """Put all entries into the file (preallocated when it is made)."""
-        if not self._tail:
+        if not self._tail or self._held:
             return
         size = self._known_size()
         file = self._loaded.open(self, create=True)
@@ -185,6 +187,14 @@ class Index:
             self._loaded.grown(len(self._tail))
         self._size = size + len(self._tail)
         self._tail = bytearray()
+
+    def replace(self) -> None:
+        """Put all entries since `hold` into a durable file in the place of what is there."""
+        with self._loaded.lock:
+            self._loaded.disk.write_file_atomically(self.path, self._tail)
+        self._size = len(self._tail)
+        self._tail = bytearray()
+        self._held = False
 
     def seal(self, *, sync: bool = False) -> None:
         """Write everything and cut the file to its entries; makes an empty one where there are none."""
@@ -213,6 +223,12 @@ class Index:
         self._loaded.discard(self)
         self._tail = bytearray()
         self._size = 0
+        self._held = False
+
+    def hold(self) -> None:
+        """Forget all entries, and leave the file as it is until `replace`."""
+        self.reset()
+        self._held = True
 
     def release(self) -> None:
         """Hold nothing in memory that is in the file."""

@@ -70,7 +70,7 @@ def delete_old_segments(log: Log, deletable: Callable[[Segment, Segment | None],
             )
             start = segments[count].base_offset
             advance_log_start_offset(log, max(start, log.log_start_offset))
-            log.hints.clear()
+            log.hints = {}
             for _ in range(count):
                 base_offset = segments[0].base_offset
                 truncation.drop_segment(log, 0)
@@ -94,7 +94,7 @@ def adopt_replacement(log: Log, new: list[Segment], old: list[Segment]) -> None:
     assert log.segments[first : first + len(old)] == old, "the replaced segments lie side by side"
     assert old[-1] is not log.segments[-1], "the active segment is never replaced"
     log.segments[first : first + len(old)] = sorted(new, key=lambda segment: segment.base_offset)
-    log.hints.clear()
+    log.hints = {}
 
 
 def finish_replacement(log: Log, new: list[Segment], old: list[Segment]) -> None:

@@ -301,8 +301,8 @@ class Segment:
     def rebuild_indexes(self, reason: object) -> None:
         """Build the offset and time indexes from the data file."""
         _logger.warning("the indexes of %s are built again: %s", self.data.path, reason)
-        self.offset_index.reset()
-        self.time_index.reset()
+        self.offset_index.hold()
+        self.time_index.hold()
         self.set_max_timestamp(-1, self.base_offset)
         self._since_index = 0
         try:
@@ -311,8 +311,8 @@ class Segment:
         except BadBatch as error:
             _logger.error("%s is damaged %s", self.data.path, error)
         self.time_index.append(self.max_timestamp, self._offset_of_max_timestamp)
-        self.offset_index.write()
-        self.time_index.write()
+        self.offset_index.replace()
+        self.time_index.replace()
 
     def start_over(self) -> None:
         """Forget what indexes and timestamps say: a recovery scan is about to `note` every batch again."""

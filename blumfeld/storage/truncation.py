@@ -90,7 +90,7 @@ def _begin(log: Log, offset: int) -> None:
     with log.home.lock:
         log.generation += 1
         log.recovery_point = min(log.recovery_point, offset)
-    log.hints.clear()
+    log.hints = {}
     if log.home.before_truncation is not None:
         log.home.before_truncation(log, offset)
 

@@ -144,3 +144,25 @@ def test_an_error_at_any_call_leaves_a_log_that_opens(code: int) -> None:
         assert found == list(range(bench.log.log_start_offset, bench.log.log_end_offset)), number
         bench.append(batch(b"next"))
         bench.stop()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_indexes_that_were_built_again_survive_a_power_cut_whole(seed: int) -> None:
+    """No scan would find out that they had lost their end."""
+    bench, disk = faulty(seed)
+    bench.configure(segment_bytes=3000, index_interval_bytes=0)
+    for number in range(9):
+        bench.append(sized_batch(900, timestamp=1_700_000_000_000 + number))
+    times = [segment.max_timestamp for segment in bench.log.segments]
+    bench.log.close()
+    for name in bench.names():
+        if name.endswith("index") and not name.startswith("00000000000000000006"):
+            disk.remove(f"{bench.directory}/{name}")
+    disk.sync_directory(bench.directory)
+    bench.open(recovery_point=9)
+    bench.kill()
+    disk.crash()
+    log = bench.open(recovery_point=9)
+    assert [segment.max_timestamp for segment in log.segments] == times
+    assert all(len(segment.offset_index.all()) == 2 for segment in log.segments[:-1])
+    bench.stop()

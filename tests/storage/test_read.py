@@ -199,6 +199,28 @@ def test_a_cold_read_that_a_truncation_overtakes_gives_nothing(cold: LogBench) -
     assert (len(done.records), done.next_offset, done.error) == (0, 3, ErrorCode.NONE)
 
 
+def test_a_cold_read_that_a_truncation_overtakes_leads_no_later_one_astray(cold: LogBench) -> None:
+    cold.fill(4)
+    result = cold.log.read(3, 2500)
+    cold.log.truncate_to(2)
+    for offset, size in ((2, 900), (3, 900), (4, 900)):
+        cold.follow(sized_batch(size, base_offset=offset))
+    assert result.cold is not None
+    result.cold()  # it read to the end of what the log was then, which is somewhere within a batch now
+    assert cold.read_all(4) == [4]
+
+
+def test_a_cold_read_in_a_segment_that_is_dropped_meanwhile_leads_no_later_one_astray(cold: LogBench) -> None:
+    cold.configure(segment_bytes=2000)
+    cold.fill(6)
+    result = cold.log.read(2, 1000)
+    cold.log.truncate_to(1)
+    cold.fill(5)
+    assert result.cold is not None
+    result.cold()
+    assert cold.read_all(3) == [3, 4, 5]
+
+
 def test_a_cold_read_into_a_gap_is_found_by_the_next_attempt(cold: LogBench) -> None:
     cold.configure(segment_bytes=2000)
     for offset in (0, 1, 30, 60):
