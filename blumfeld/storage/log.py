@@ -103,8 +103,8 @@ class Log:
         self.producers = ProducerStates()
         self.snapshots = Snapshots(home.disk, directory, [])
         self.hints: dict[int, tuple[Segment, int]] = {}
-        """Where readers go on: next offset → its segment and position. What changes segments puts a new one in its place:
-        a read that began before, in a thread, still notes in the old one what is no longer true."""
+        """Where readers go on: next offset → its segment and position. What changes segments puts a new one in its
+        place: a read that began before, in a thread, still notes in the old one what is no longer true."""
         self.generation = 0
         """Counts truncations: what a thread began before one is void."""
         self.unflushed = False
