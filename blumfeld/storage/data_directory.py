@@ -6,6 +6,8 @@ changed; each remembers what is on the disk, because that, not what we know, is 
 Invariants
 - One process at a time (`.lock`), one cluster and one node (`meta.properties`) for the directory's whole life.
 - `.kafka_cleanshutdown` is gone before any log is opened, and comes back only after all were closed.
+- What is read at the start is durable before anybody acts on it: the process before may have ended, or its disk have
+  failed, between giving a checkpoint its name and syncing that.
 - A recovery point on the disk is never above what is really there: it is lowered before data are cut off, and goes
   before a partition of the same name is made anew; what a thread was given to write before that is not written."""
 
@@ -61,6 +63,7 @@ class DataDirectory(LogDirectory):
         try:
             self._identify(cluster_id, node_id, entropy)
             self.clean_epoch = self._take_clean_shutdown()
+            self.disk.sync_directory(self.path)
             for name in _CHECKPOINTS:
                 self.written[name] = self._read_checkpoint(name)
         except BaseException:
@@ -111,7 +114,6 @@ class DataDirectory(LogDirectory):
             return None
         epoch = checkpoint.decode_clean_shutdown(self.disk.read_file(path))
         self.disk.remove(path)
-        self.disk.sync_directory(self.path)
         return epoch
 
     def _read_checkpoint(self, name: str) -> dict[TopicPartition, int]:

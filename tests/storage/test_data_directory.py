@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 
 from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Disk, RealDisk
+from blumfeld.env.entropy import SeededEntropy
 from blumfeld.env.faulty_disk import FaultyDisk
+from blumfeld.storage import checkpoint
+from blumfeld.storage.data_directory import DataDirectory
 from blumfeld.storage.errors import StorageError
 from tests.storage.office import CLUSTER, ID_A, ID_B, Office, everything, fill
 
@@ -141,3 +145,24 @@ def test_copies_of_a_directory_are_refused(two: Office) -> None:
     two.disk.write_file_atomically(f"{two.roots[1]}/meta.properties", properties)
     with pytest.raises(StorageError, match="one is a copy"):
         two.open()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_checkpoint_that_a_start_has_read_outlives_a_crash(clock: ManualClock, seed: int) -> None:
+    """A process that could not sync the name of its last checkpoint ends, the next reads it; then the power goes."""
+    disk = FaultyDisk(seed)
+
+    def start() -> DataDirectory:
+        home = DataDirectory("/a", disk, clock)
+        home.take(CLUSTER, 1, SeededEntropy(seed))
+        return home
+
+    home = start()
+    home.write_checkpoint(checkpoint.LOG_START_OFFSETS, {("t", 0): 3})
+    disk.inject(errno.EIO, operation="sync_directory")
+    with pytest.raises(OSError, match="/a"):
+        home.write_checkpoint(checkpoint.LOG_START_OFFSETS, {("t", 0): 5})
+    disk.kill()
+    assert start().written[checkpoint.LOG_START_OFFSETS] == {("t", 0): 5}
+    disk.crash()
+    assert start().written[checkpoint.LOG_START_OFFSETS] == {("t", 0): 5}
