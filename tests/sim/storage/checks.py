@@ -37,6 +37,8 @@ def after_every_step(log: Log, model: Model) -> None:
         )
     if log.recovery_point > log.log_end_offset:
         raise Violation(f"recovery point {log.recovery_point} is beyond the end {log.log_end_offset}")
+    if log.segments[0].base_offset > log.log_start_offset:
+        raise Violation(f"{log.segments[0]} begins beyond the start {log.log_start_offset}")
     if log.segments[-1].base_offset > log.log_end_offset:
         raise Violation(f"{log.active} begins beyond the end {log.log_end_offset}")
 

@@ -107,10 +107,13 @@ class Model:
             self.line.add(entry)
         self.end = self.line.entries[-1].last + 1
 
-    def cut(self, offset: int) -> int | None:
-        """The log was told to forget `offset` and what follows; where it ends then, None if that is not known."""
+    def cut(self, offset: int, base: int) -> int | None:
+        """The log was told to forget `offset` and what follows; where it ends then, None if that is not known.
+
+        `base`: where its files begin. Nothing before that is there any more, so the log does not end below.
+        """
         kept = [entry for entry in self.line.entries if entry.last < offset]
-        end = kept[-1].last + 1 if kept else None
+        end = max(kept[-1].last + 1, base) if kept else None
         self.older.append((self.line, offset))
         if len(kept) < len(self.line.entries):
             self.line = Line(kept)

@@ -484,7 +484,7 @@ class World:
             self.log.truncate_and_start_at(offset)
         else:
             offset = random.randrange(model.high_watermark, model.end + 1)
-            end = model.cut(offset)
+            end = model.cut(offset, self.log.segments[0].base_offset)
             self.log.truncate_to(offset)
             if end is None:
                 require(self.log.log_end_offset <= model.end, "the log is longer than it was")
