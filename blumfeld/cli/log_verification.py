@@ -6,7 +6,7 @@ Owns what a sound log directory looks like. Reads everything, opens every batch,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from blumfeld.cli.log_files import Item, Unreadable, base_offset_of, read, suffi
 from blumfeld.env import paths
 from blumfeld.env.disk import RealDisk
 from blumfeld.protocol.batch import CorruptBatch, RecordBatch
-from blumfeld.protocol.records import read_records
+from blumfeld.protocol.records import ControlType, control_type, read_records
+from blumfeld.storage import checkpoint
 from blumfeld.storage.producers import ProducerStates, replay
 from blumfeld.storage.scan import BadBatch, scan
 
@@ -43,6 +44,8 @@ class Segment:
         self.epochs: list[tuple[int, int]] = []
         """(epoch, base offset) where a new leader epoch begins."""
         self.aborted: list[tuple[int, int, int]] = []
+        self.aborting: set[tuple[int, int]] = set()
+        """(producer id, offset) of the markers that abort a transaction."""
 
 
 Read = Callable[[int], object]
@@ -97,13 +100,17 @@ def _short(item: Item) -> str:
     return ", ".join(f"{name} {value}" for name, value in item.items() if name != "kind")
 
 
-def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Iterator[Problem]:
+def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Generator[Problem, None, int | None]:
+    """What is wrong there and below; returns where the log in it ends, None if it holds none."""
     names = disk.list(directory)
+    ends: dict[str, int] = {}
     data = sorted(name for name in names if name.endswith(_DATA) and name[:20].isdigit())
     for name in names:
         path = paths.join(directory, name)
         if disk.is_directory(path):
-            yield from _verify_directory(disk, path, on_read)
+            end = yield from _verify_directory(disk, path, on_read)
+            if end is not None:
+                ends[name] = end
         elif name not in data:
             try:
                 next(read(path), None)
@@ -112,8 +119,9 @@ def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Iterator
                     yield Problem(path, str(error).removeprefix(f"{path}: "))
                 continue
             yield from _verify_alone(path)
+    yield from _verify_claims(disk, directory, ends)
     if not data:
-        return
+        return None
     states = ProducerStates(base_offset_of(data[0]))
     segments: list[Segment] = []
     for name in data:
@@ -127,6 +135,17 @@ def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Iterator
     complete = segments[0].base_offset == 0
     yield from _verify_snapshot(disk, directory, segments[-1].end_offset, states, complete=complete)
     yield from _verify_epochs(disk, directory, segments)
+    return segments[-1].end_offset
+
+
+def _verify_claims(disk: RealDisk, directory: str, ends: dict[str, int]) -> Iterator[Problem]:
+    """What the checkpoints at the root of a log directory say of its logs is there."""
+    for name, what in ((checkpoint.RECOVERY_POINTS, "was flushed"), (checkpoint.LOG_START_OFFSETS, "was deleted")):
+        path = paths.join(directory, name)
+        for item in _items(disk, path):
+            log = f"{item['topic']}-{item['partition']}"
+            if ends.get(log, item["offset"]) < item["offset"]:
+                yield Problem(path, f"{log} {what} up to {item['offset']}, but ends at {ends[log]}")
 
 
 def _verify_data(segment: Segment, states: ProducerStates, on_read: Read) -> Iterator[Problem]:
@@ -145,6 +164,8 @@ def _verify_data(segment: Segment, states: ProducerStates, on_read: Read) -> Ite
             segment.largest[batch.last_offset] = largest
             if not segment.epochs or batch.leader_epoch > segment.epochs[-1][0]:
                 segment.epochs.append((batch.leader_epoch, batch.base_offset))
+            if batch.is_control and batch.record_count and control_type(batch) is ControlType.ABORT:
+                segment.aborting.add((batch.producer_id, batch.last_offset))
             completed = replay(states, batch)
             if completed is not None and completed[0].aborted:
                 transaction = completed[0]
@@ -189,14 +210,18 @@ def _verify_indexes(disk: RealDisk, segment: Segment) -> Iterator[Problem]:
             yield Problem(
                 stem + ".timeindex", f"{item['timestamp']} is not the largest timestamp up to {item['offset']}"
             )
-    known = {
-        (item["producer_id"], item["first_offset"], item["last_offset"]) for item in _items(disk, stem + ".txnindex")
-    }
-    for aborted in segment.aborted:
-        if aborted not in known:
-            yield Problem(
-                stem + ".txnindex", "producer {}: offsets {} to {} were aborted, but are not listed".format(*aborted)
-            )
+    yield from _verify_aborted(disk, segment, stem + ".txnindex")
+
+
+def _verify_aborted(disk: RealDisk, segment: Segment, path: str) -> Iterator[Problem]:
+    """The transaction index lists what markers abort, and nothing else; compaction may have taken the first batches."""
+    listed = {(item["producer_id"], item["last_offset"]): item["first_offset"] for item in _items(disk, path)}
+    for producer_id, first, last in segment.aborted:
+        if listed.get((producer_id, last), last) > first:
+            yield Problem(path, f"producer {producer_id}: offsets {first} to {last} were aborted, but are not listed")
+    for (producer_id, last), first in sorted(listed.items()):
+        if (producer_id, last) not in segment.aborting:
+            yield Problem(path, f"producer {producer_id}: no marker at {last} aborts offsets {first} to {last}")
 
 
 def _items(disk: RealDisk, path: str) -> list[Item]:

@@ -150,6 +150,10 @@ def test_a_compacted_directory_has_no_problems(tmp_path: Path) -> None:
     history = History(disk=RealDisk(), directory=str(tmp_path / "topic-0"), index_interval_bytes=300)
     for number in range(100):
         history.put(f"k{number % 7}", "v" * 30, producer_id=number % 3)
+    for value in ("first", "last"):  # of these the last batch stays, emptied
+        history.put("a", value, producer_id=11, transactional=True)
+    history.end(11, commit=False)
+    history.roll()
     history.compact()
     history.log.close()
     history.log.home.empty_trash(1 << 60)
@@ -172,6 +176,7 @@ def overwrite(path: Path, position: int, data: bytes) -> None:
         ("00000000000000000000.index", 7, b"\x01", "no batch that ends at"),
         ("00000000000000000000.timeindex", 7, b"\xff", "largest timestamp"),
         ("00000000000000000000.txnindex", 9, b"\x63", "producer 12: offsets 5 to 6 were aborted, but are not listed"),
+        ("00000000000000000000.txnindex", 25, b"\x05", "producer 12: no marker at 5 aborts offsets 5 to 5"),
         ("leader-epoch-checkpoint", 0, b"9", "not a leader epoch checkpoint"),
         ("leader-epoch-checkpoint", 4, b"7", "is not listed"),
     ],
@@ -204,6 +209,24 @@ def test_segments_that_overlap_are_seen(log: Path) -> None:
     second = sorted(log.glob("*.log"))[1]
     second.rename(log / "00000000000000000003.log")
     assert "it begins below offset" in dump_log(log, "--verify").output
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (checkpoint.RECOVERY_POINTS, "was flushed"),
+        (checkpoint.LOG_START_OFFSETS, "was deleted"),
+    ],
+)
+def test_checkpoints_that_claim_more_than_there_is(log: Path, name: str, what: str) -> None:
+    end = items(max(log.glob("*.log")))[-1]["last_offset"] + 1
+    path = log.parent / name
+    path.write_bytes(checkpoint.encode_offsets({("topic", 0): end, ("gone", 1): 99}))
+    assert shown(log.parent, "--verify") == ["no problems"]
+    path.write_bytes(checkpoint.encode_offsets({("topic", 0): end + 1}))
+    result = dump_log(log.parent, "--verify")
+    assert result.exit_code == 1
+    assert f"{path}: topic-0 {what} up to {end + 1}, but ends at {end}" in result.output
 
 
 def test_damage_is_shown_where_it_is(log: Path) -> None:
