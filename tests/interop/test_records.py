@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnsupportedVersionError
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
 from blumfeld.testing import Cluster
 from tests.interop.clients.face import Client, Sent, TooLarge
@@ -116,6 +120,23 @@ def test_an_idempotent_producer_writes_each_record_once(client: Client, durable_
     assert [record.value for record in client.consume(topic, [0], 300)] == values
     [producer] = _producers(durable_broker, topic)
     assert producer.last_sequence == 299
+
+
+def test_transactions_are_refused_at_once_and_for_good(durable_broker: Cluster) -> None:
+    by_kafka_python = KafkaProducer(bootstrap_servers=durable_broker.bootstrap_servers, transactional_id="refused")
+    with pytest.raises(KafkaError, match="UnsupportedVersionError"):  # not KafkaTimeoutError after a minute
+        by_kafka_python.init_transactions()
+    by_kafka_python.close()
+
+    async def start_aiokafka() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=durable_broker.bootstrap_servers, transactional_id="refused")
+        try:
+            with pytest.raises(UnsupportedVersionError):
+                await asyncio.wait_for(producer.start(), 60)  # it has no limit of its own
+        finally:
+            await producer.stop()
+
+    asyncio.run(start_aiokafka())
 
 
 def _producers(cluster: Cluster, topic: str) -> list[Any]:

@@ -2,7 +2,9 @@
 
 Where `__consumer_offsets` does not exist yet it is created, and the answer waits for that a little. Differs from
 Apache Kafka, which answers COORDINATOR_NOT_AVAILABLE at once and lets the client try again; so do we when the time
-is up, and for transactional ids. Share groups are not served: INVALID_REQUEST, as from a Kafka broker without them.
+is up. There are no transactions yet: where no broker of another kind has made `__transaction_state`, a transactional id
+is sent to this broker, whose InitProducerId refuses it. Clients take that for final and say so, while nearly any error
+here has some of them ask for ever. Share groups are not served: INVALID_REQUEST, as from a Kafka broker without them.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from blumfeld.broker.addresses import Address
 from blumfeld.broker.hints import node_endpoints
 from blumfeld.coordinator.groups import OFFSETS_TOPIC
+from blumfeld.coordinator.partitioning import partition_for
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 CREATION_WAIT_MS = 3_000
 FIRST_VERSION_WITH_SEVERAL_KEYS = 4
+
+TRANSACTIONS_TOPIC = "__transaction_state"
 
 _NO_NODE = Address(-1, "", -1, None)
 
@@ -75,15 +80,26 @@ def _one(broker: Broker, context: Context, key_type: int, key: str) -> FindCoord
 
 
 def _find(broker: Broker, context: Context, key_type: int, key: str) -> tuple[ErrorCode, Address]:
-    if key_type == CoordinatorType.TRANSACTION:
-        return ErrorCode.COORDINATOR_NOT_AVAILABLE, _NO_NODE
-    if key_type != CoordinatorType.GROUP:
+    if key_type not in (CoordinatorType.GROUP, CoordinatorType.TRANSACTION):
         return ErrorCode.INVALID_REQUEST, _NO_NODE
-    image = broker.image
-    partition = image.topics.partition_by_name(OFFSETS_TOPIC, broker.groups.partition_for(key))
-    if partition is None or not image.cluster.is_alive(partition.leader):
+    coordinator = _group_coordinator if key_type == CoordinatorType.GROUP else _transaction_coordinator
+    node_id = coordinator(broker, key)
+    if not broker.image.cluster.is_alive(node_id):
         return ErrorCode.COORDINATOR_NOT_AVAILABLE, _NO_NODE
-    node = next(node_endpoints(broker, context, (partition.leader,)), None)
+    node = next(node_endpoints(broker, context, (node_id,)), None)
     if node is None:
         return ErrorCode.COORDINATOR_NOT_AVAILABLE, _NO_NODE
     return ErrorCode.NONE, node
+
+
+def _group_coordinator(broker: Broker, group_id: str) -> int:
+    partition = broker.image.topics.partition_by_name(OFFSETS_TOPIC, broker.groups.partition_for(group_id))
+    return _NO_NODE.node_id if partition is None else partition.leader
+
+
+def _transaction_coordinator(broker: Broker, transactional_id: str) -> int:
+    """This broker, unless Apache Kafka brokers of the same cluster have made a topic for transactions."""
+    topic = broker.image.topics.get(TRANSACTIONS_TOPIC)
+    if topic is None:
+        return broker.node_id
+    return topic.partitions[partition_for(transactional_id, len(topic.partitions))].leader

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from blumfeld.broker.api.find_coordinator import TRANSACTIONS_TOPIC
+from blumfeld.coordinator.partitioning import partition_for
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.find_coordinator import FindCoordinatorRequest
+from blumfeld.protocol.messages.init_producer_id import InitProducerIdRequest
 from tests.coordinator.brokers import Brokers
 
 
@@ -68,7 +71,6 @@ async def test_a_partition_without_a_living_leader_has_no_coordinator() -> None:
 @pytest.mark.parametrize(
     ("key_type", "error"),
     [
-        (1, ErrorCode.COORDINATOR_NOT_AVAILABLE),
         (2, ErrorCode.INVALID_REQUEST),
         (9, ErrorCode.INVALID_REQUEST),
         (-1, ErrorCode.INVALID_REQUEST),
@@ -80,3 +82,31 @@ async def test_other_coordinators_are_not_served(key_type: int, error: ErrorCode
         several = await brokers.call(1, FindCoordinatorRequest(coordinator_keys=["x"], key_type=key_type), 6)
         assert one.error_code == several.coordinators[0].error_code == error
         assert brokers.controller.asked == []
+
+
+@pytest.mark.parametrize("version", [1, 3, 4, 6])
+async def test_a_transactional_id_is_sent_to_the_broker_itself_which_refuses_it_for_good(version: int) -> None:
+    async with Brokers(2, with_topic=False) as brokers:
+        request = (
+            FindCoordinatorRequest(key="x", key_type=1)
+            if version < 4
+            else FindCoordinatorRequest(coordinator_keys=["x"], key_type=1)
+        )
+        response = await brokers.call(2, request, version)
+        found = response if version < 4 else response.coordinators[0]
+        assert (found.error_code, found.node_id, found.host, found.port) == (ErrorCode.NONE, 2, "127.0.0.1", 9092)
+        assert brokers.controller.asked == []
+        refused = await brokers.call(2, InitProducerIdRequest(transactional_id="x", transaction_timeout_ms=1000), 5)
+        assert refused.error_code == ErrorCode.UNSUPPORTED_VERSION
+
+
+async def test_where_other_brokers_have_made_a_topic_for_transactions_its_leaders_coordinate() -> None:
+    async with Brokers(3) as brokers:
+        brokers.world.create_topic((2,), partitions=4, name=TRANSACTIONS_TOPIC)
+        brokers.world.change(partition_for("x", 4), TRANSACTIONS_TOPIC, replicas=[3], leader=3, isr=[3])
+        request = FindCoordinatorRequest(coordinator_keys=["x", "y"], key_type=1)
+        found = (await brokers.call(1, request, 6)).coordinators
+        assert [(c.key, c.error_code, c.node_id) for c in found] == [("x", 0, 3), ("y", 0, 2)]
+        brokers.world.fence(3)
+        found = (await brokers.call(1, request, 6)).coordinators
+        assert [(c.key, c.error_code) for c in found] == [("x", ErrorCode.COORDINATOR_NOT_AVAILABLE), ("y", 0)]
