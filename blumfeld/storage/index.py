@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from blumfeld.storage.errors import WouldWait
 
 if TYPE_CHECKING:
-    from blumfeld.env.disk import Disk, File
+    from blumfeld.env.disk import Buffer, Disk, File
 
 _OFFSET_ENTRY = Struct(">ii")
 _TIME_ENTRY = Struct(">qi")
@@ -85,12 +88,24 @@ class LoadedIndexes:
 class Index:
     """What both indexes share: entries of one size, the file, what is loaded and what is not yet written."""
 
-    __slots__ = ("_body", "_held", "_loaded", "_size", "_tail", "base_offset", "max_bytes", "path", "recent")
+    __slots__ = (
+        "_body",
+        "_held",
+        "_loaded",
+        "_original",
+        "_size",
+        "_tail",
+        "base_offset",
+        "max_bytes",
+        "path",
+        "recent",
+    )
     entry_size: int
 
     def __init__(self, loaded: LoadedIndexes, path: str, base_offset: int, max_bytes: int, *, new: bool) -> None:
         """`new`: there is no file, or it does not matter; else its entries are looked at when first needed."""
         self._loaded = loaded
+        self._original: Self | None = None
         self.path = path
         self.base_offset = base_offset
         self.max_bytes = max_bytes - max_bytes % self.entry_size
@@ -117,6 +132,27 @@ class Index:
         """Whether the file's entries are in memory."""
         return self._body is not None
 
+    def copy(self) -> Self:
+        """What there is now, for a thread to search: it loads for itself, counts for nothing, and is never changed."""
+        copy = type(self)(self._loaded, self.path, self.base_offset, self.max_bytes, new=False)
+        copy._original = self
+        copy._size, copy._tail = self._size, bytearray(self._tail)
+        return copy
+
+    def load_at_once(self, max_bytes: int) -> int:
+        """Have the entries in memory; how many bytes that took. `WouldWait` where the device would have to be waited
+        for, or where they are more than `max_bytes`."""
+        if self._body is not None:
+            return 0
+
+        def read(file: File, size: int) -> Buffer:
+            data = file.read_cached(0, size) if size <= max_bytes else None
+            if data is None:
+                raise WouldWait
+            return data
+
+        return len(self._load(read))
+
     def _known_size(self) -> int:
         if self._size < 0:
             self._load()
@@ -133,25 +169,26 @@ class Index:
         body = self._body
         return body if body is not None else self._load()
 
-    def _load(self) -> bytearray:
+    def _load(self, read: Callable[[File, int], Buffer] | None = None) -> bytearray:
         if self._size == 0:
             return bytearray()
-        body = self._read()
+        body = self._read(read if read is not None else _read_waiting)
         self._check(body)
         self._size = len(body)
         self._body = body
-        self._loaded.admit(self, len(body))
+        if self._original is None:
+            self._loaded.admit(self, len(body))
         return body
 
-    def _read(self) -> bytearray:
+    def _read(self, read: Callable[[File, int], Buffer]) -> bytearray:
         """The entries in the file: what was written, or, of a file not seen before, all but preallocated zeros."""
         try:
-            file = self._loaded.open(self, create=False)
+            file = self._loaded.open(self if self._original is None else self._original, create=False)
         except FileNotFoundError as error:
             raise CorruptIndex(f"{self.path} is missing") from error
         try:
             size = file.size
-            body = bytearray(file.read_at(0, size if self._size < 0 else self._size))
+            body = bytearray(read(file, size if self._size < 0 else self._size))
         finally:
             file.close()
         if self._size < 0:
@@ -351,6 +388,15 @@ class TimeIndex(Index):
         timestamp, relative = _TIME_ENTRY.unpack_from(data, len(data) - 12)
         return timestamp, self.base_offset + relative
 
+    def last_below(self, offset: int) -> tuple[int, int]:
+        """As `last`, but of the entries whose offset is smaller than `offset`."""
+        data = self._content() + self._tail
+        kept = self._kept_below(data, offset)
+        if not kept:
+            return -1, self.base_offset
+        timestamp, relative = _TIME_ENTRY.unpack_from(data, kept - 12)
+        return timestamp, self.base_offset + relative
+
     def offset_before(self, timestamp: int) -> int:
         """The offset of the last entry whose timestamp is smaller than `timestamp`; the base offset without one."""
         tail = self._tail
@@ -366,12 +412,14 @@ class TimeIndex(Index):
 
     def truncate(self, offset: int) -> None:
         """Drop the entries of batches that reach `offset`."""
+        self._cut(self._kept_below(self._content() + self._tail, offset))
+
+    def _kept_below(self, data: bytearray, offset: int) -> int:
         relative = offset - self.base_offset
-        data = self._content() + self._tail
         kept = len(data)
         while kept and _unpack_int32(data, kept - 4)[0] >= relative:
             kept -= 12
-        self._cut(kept)
+        return kept
 
     def all(self) -> list[tuple[int, int]]:
         """(timestamp, offset) of every entry, for tests and tools."""
@@ -384,6 +432,10 @@ class TimeIndex(Index):
         first, last = _TIME_ENTRY.unpack_from(body), _TIME_ENTRY.unpack_from(body, len(body) - 12)
         if first[1] < 0 or last[1] < 0 or (len(body) > 12 and (last[0] <= first[0] or last[1] < first[1])):
             raise CorruptIndex(f"{self.path} goes from {first} to {last}")
+
+
+def _read_waiting(file: File, size: int) -> Buffer:
+    return file.read_at(0, size)
 
 
 def _floor_int32(data: bytearray, count: int, at: int, bound: int) -> int:

@@ -12,8 +12,9 @@ Invariants
   began were synced before it moved.
 - After a disk error nothing is written any more, and every call answers KAFKA_STORAGE_ERROR.
 
-Where to look: `appending.py` (all appends but the common one, which is below), `reading.py` (reads, look-ups by time),
-`recovery.py` (opening), `flushing.py`, `truncation.py` (from the end), `removal.py` (from the start, and replacing).
+Where to look: `appending.py` (all appends but the common one, which is below), `reading.py` (reads), `looking_up.py`
+(by time), `recovery.py` (opening), `flushing.py`, `truncation.py` (from the end), `removal.py` (from the start, and
+replacing).
 """
 
 from __future__ import annotations
@@ -25,11 +26,18 @@ from typing import TYPE_CHECKING
 
 from blumfeld.protocol.batch import HEADER_SIZE
 from blumfeld.protocol.errors import ErrorCode
-from blumfeld.storage import appending, flushing, reading, recovery, removal, truncation, validate
+from blumfeld.storage import appending, flushing, looking_up, reading, recovery, removal, truncation, validate
 from blumfeld.storage.epochs import LeaderEpochs
 from blumfeld.storage.log_directory import LogDirectory
 from blumfeld.storage.producers import Producer, ProducerStates, Verification
-from blumfeld.storage.results import AbortedTransaction, AppendResult, Buffer, ReadResult, TimestampOffset
+from blumfeld.storage.results import (
+    AbortedTransaction,
+    AppendResult,
+    Buffer,
+    LookUpResult,
+    ReadResult,
+    TimestampOffset,
+)
 from blumfeld.storage.snapshots import Snapshots
 from blumfeld.storage.validate import Origin
 
@@ -320,13 +328,13 @@ class Log:
         """Aborted transactions that overlap the offsets from `start` up to `end` (exclusive)."""
         return reading.aborted_transactions(self, start, end)
 
-    def offset_for_timestamp(self, timestamp: int) -> TimestampOffset | None:
-        """The first record whose timestamp is at least `timestamp`. May wait for the device."""
-        return reading.offset_for_timestamp(self, timestamp)
+    def offset_for_timestamp(self, timestamp: int) -> LookUpResult:
+        """The first record whose timestamp is at least `timestamp` (≥ 0)."""
+        return looking_up.offset_for_timestamp(self, timestamp)
 
-    def offset_of_max_timestamp(self) -> TimestampOffset | None:
-        """The record with the largest timestamp; None in an empty log. May wait for the device."""
-        return reading.offset_of_max_timestamp(self)
+    def offset_of_max_timestamp(self) -> LookUpResult:
+        """The record with the largest timestamp; none in an empty log."""
+        return looking_up.offset_of_max_timestamp(self)
 
     def earliest(self) -> TimestampOffset:
         """The log's start, with its leader epoch (no timestamp)."""

@@ -1,8 +1,7 @@
-"""Reads: slices of whole batches, look-ups by time, aborted ranges.
+"""Reads: slices of whole batches, aborted ranges.
 
 Owns how an offset becomes a position and a read becomes one slice of a file: an index look-up (or the position where a
-reader stopped last), one read, and a walk over the few headers between an index entry and the cut. Never opens records,
-but for a look-up by time, in the one batch that has the answer.
+reader stopped last), one read, and a walk over the few headers between an index entry and the cut. Never opens records.
 
 Invariant: what is returned are whole batches, byte for byte those of the file, the first of which ends at or after the
 offset asked for, and none of which reaches `upper`.
@@ -16,13 +15,13 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from blumfeld.protocol.batch import HEADER_SIZE, PREFIX_SIZE, RecordBatch
-from blumfeld.protocol.errors import ErrorCode, ProtocolError
+from blumfeld.protocol.batch import HEADER_SIZE, PREFIX_SIZE
+from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage.errors import WouldWait
 from blumfeld.storage.index import CorruptIndex
-from blumfeld.storage.results import AbortedTransaction, Buffer, ReadResult, TimestampOffset
+from blumfeld.storage.results import AbortedTransaction, Buffer, ReadResult
 from blumfeld.storage.scan import BadBatch
 from blumfeld.storage.segment import Segment
-from blumfeld.storage.validate import MAX_OPENED_RECORDS
 
 if TYPE_CHECKING:
     from blumfeld.storage.log import Log
@@ -36,10 +35,6 @@ _int32 = Struct(">i").unpack_from
 _int64 = Struct(">q").unpack_from
 _LAST_OFFSET_DELTA_AT = 23
 _Read = Callable[[int, int], "Buffer | None"]
-
-
-class _WouldWait(Exception):
-    """The bytes are not in memory."""
 
 
 def read(log: Log, offset: int, max_bytes: int, upper: int | None, at_least_one: bool) -> ReadResult:
@@ -72,7 +67,7 @@ def read(log: Log, offset: int, max_bytes: int, upper: int | None, at_least_one:
         try:
             file = data.file if data.file is not None else data.use()
             result = request.run(file.read_cached)
-        except _WouldWait:
+        except WouldWait:
             return _cold(log, request)
         except OSError as error:
             return _failed(log, offset, error)
@@ -262,7 +257,7 @@ class _Request:
 def _bytes(read: _Read, position: int, size: int) -> Buffer:
     data = read(position, size)
     if data is None:
-        raise _WouldWait
+        raise WouldWait
     return data
 
 
@@ -273,42 +268,3 @@ def aborted_transactions(log: Log, start: int, end: int) -> list[AbortedTransact
         if segment.txn_index.exists and segment.txn_index.collect(start, end, found):
             break
     return found
-
-
-def offset_for_timestamp(log: Log, timestamp: int) -> TimestampOffset | None:
-    """`Log.offset_for_timestamp`."""
-    for segment in log.segments:
-        if segment.size and segment.max_timestamp >= timestamp:
-            found = _search(log, segment, timestamp)
-            if found is not None:
-                return found
-    return None
-
-
-def _search(log: Log, segment: Segment, timestamp: int) -> TimestampOffset | None:
-    from blumfeld.protocol.records import read_records
-
-    earliest = log.log_start_offset
-    position, _ = segment.start_position(max(segment.time_index.offset_before(timestamp), earliest))
-    for _, header, data in segment.batches(position):
-        if header[8] < timestamp or header[0] + header[6] < earliest:
-            continue
-        batch = RecordBatch(data)
-        try:
-            for record in read_records(batch, log.config.max_decompressed_bytes, MAX_OPENED_RECORDS):
-                if record.timestamp >= timestamp and record.offset >= earliest:
-                    return TimestampOffset(record.timestamp, record.offset, batch.leader_epoch)
-        except ProtocolError as error:
-            _logger.error("%s: a batch cannot be opened: %s", segment.data.path, error)
-    return None
-
-
-def offset_of_max_timestamp(log: Log) -> TimestampOffset | None:
-    """`Log.offset_of_max_timestamp`."""
-    best = None
-    for segment in log.segments:
-        if segment.size and (best is None or segment.max_timestamp > best.max_timestamp):
-            best = segment
-    if best is None or best.max_timestamp < 0:
-        return None
-    return _search(log, best, best.max_timestamp)

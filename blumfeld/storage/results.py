@@ -130,3 +130,27 @@ class TimestampOffset:
 
     def __repr__(self) -> str:
         return f"TimestampOffset(timestamp={self.timestamp}, offset={self.offset}, leader_epoch={self.leader_epoch})"
+
+
+class LookUpResult:
+    """The answer to a look-up by time.
+
+    `found`: None where there is no such record. OFFSET_NOT_AVAILABLE: the log was changed under the look-up, so ask
+    again. `cold`: None, or the work that would have stopped the event loop: call it in a thread, it returns the
+    `LookUpResult` (with `cold` None).
+    """
+
+    __slots__ = ("cold", "error", "found")
+
+    def __init__(
+        self,
+        found: TimestampOffset | None = None,
+        error: ErrorCode = _NONE,
+        cold: Callable[[], LookUpResult] | None = None,
+    ) -> None:
+        self.found = found
+        self.error = error
+        self.cold = cold
+
+    def __repr__(self) -> str:
+        return f"LookUpResult({self.found}, error={self.error!r}, cold={self.cold is not None})"

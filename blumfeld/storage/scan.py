@@ -8,18 +8,26 @@ Invariant: what is yielded is a whole batch of magic 2 that lies below `end`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from blumfeld.protocol.batch import HEADER, HEADER_SIZE, MAGIC, PREFIX_SIZE
 
 if TYPE_CHECKING:
-    from blumfeld.env.disk import File
+    from blumfeld.env.disk import Buffer
 
 CHUNK_BYTES = 1 << 20
 
 HeaderFields = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 """The 61 bytes in order: base offset, length, leader epoch, magic, CRC, attributes, last offset delta, base timestamp,
 max timestamp, producer id, producer epoch, base sequence, record count. `length` does not count the first 12 bytes."""
+
+
+class Readable(Protocol):
+    """What a walk needs of a file."""
+
+    def read_at(self, position: int, size: int) -> Buffer:
+        """`File.read_at`."""
+        ...
 
 
 class BadBatch(Exception):
@@ -32,7 +40,7 @@ class BadBatch(Exception):
 
 
 def scan(
-    file: File, start: int, end: int, *, chunk_bytes: int = CHUNK_BYTES
+    file: Readable, start: int, end: int, *, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[tuple[int, HeaderFields, memoryview]]:
     """(position, header, whole batch) of each batch from `start` up to `end`.
 

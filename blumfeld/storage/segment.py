@@ -118,6 +118,11 @@ class Segment:
         return self._max_timestamp
 
     @property
+    def known_max_timestamp(self) -> int | None:
+        """`max_timestamp`, or None where it would have to be looked up."""
+        return self._max_timestamp
+
+    @property
     def offset_of_max_timestamp(self) -> int:
         """The last offset of the (first) batch that has it."""
         if self._max_timestamp is None:
@@ -134,8 +139,8 @@ class Segment:
 
     def set_max_timestamp(self, timestamp: int, offset: int) -> None:
         """Say what a scan has found."""
-        self._max_timestamp = timestamp
         self._offset_of_max_timestamp = offset
+        self._max_timestamp = timestamp
 
     @property
     def largest_timestamp(self) -> int:

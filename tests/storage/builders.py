@@ -13,7 +13,7 @@ from blumfeld.protocol.records import Record, build_batch, end_transaction_batch
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.log_directory import LogDirectory
-from blumfeld.storage.results import AppendResult, ReadResult
+from blumfeld.storage.results import AppendResult, ReadResult, TimestampOffset
 
 NOW = 1_700_000_000_000
 
@@ -67,6 +67,16 @@ def offsets(records: Buffer) -> list[int]:
 def ranges(records: Buffer) -> list[tuple[int, int]]:
     """(first, last offset) of each batch."""
     return [(batch.base_offset, batch.last_offset) for batch in iterate_batches(records)]
+
+
+def look_up(log: Log, timestamp: int | None) -> TimestampOffset | None:
+    """The first record at or after a time (None: the one with the largest), waiting for the device where needed."""
+    result = log.offset_of_max_timestamp() if timestamp is None else log.offset_for_timestamp(timestamp)
+    if result.cold is not None:
+        result = result.cold()
+    assert result.cold is None
+    assert result.error is ErrorCode.NONE, result
+    return result.found
 
 
 def keeps_deleted_files(disk: Disk) -> bool:
@@ -165,6 +175,10 @@ class LogBench:
         """Read, waiting for the device where needed."""
         result = self.log.read(offset, max_bytes, **options)
         return result.cold() if result.cold is not None else result
+
+    def look_up(self, timestamp: int | None) -> TimestampOffset | None:
+        """`look_up` here."""
+        return look_up(self.log, timestamp)
 
     def read_all(self, start: int | None = None, max_bytes: int = 1 << 20) -> list[int]:
         """The offsets of everything from `start` (default: the log's start) on."""

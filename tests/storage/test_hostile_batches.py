@@ -61,7 +61,7 @@ def test_a_bomb_is_stored_unopened_and_costs_a_search_for_its_time_no_more_than_
     bench.append(bomb(64 * MIB, Codec.ZSTD))
     bench.append(batch(b"after", timestamp=NOW + 1))
     tracemalloc.start()
-    found = bench.log.offset_for_timestamp(NOW)
+    found = bench.look_up(NOW)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found is not None

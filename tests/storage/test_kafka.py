@@ -17,7 +17,7 @@ from blumfeld.storage.compaction import Limits, Round, assess
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.segment import Segment
-from tests.storage.builders import batch, marker
+from tests.storage.builders import batch, look_up, marker
 from tests.storage.kafka_logs import KafkaLogs, dump, files_of
 
 pytestmark = pytest.mark.java
@@ -78,7 +78,7 @@ def describe(log: Log, times: list[list[int]]) -> dict[str, Any]:
         for each in iterate_batches(result.records if result.cold is None else result.cold().records):
             records += [[r.offset, r.timestamp, len(r.value or b"")] for r in read_records(each)]
             offset = each.next_offset
-    found = [(time, log.offset_for_timestamp(time)) for time, _ in times]
+    found = [(time, look_up(log, time)) for time, _ in times]
     return {
         "start": log.log_start_offset,
         "end": log.log_end_offset,

@@ -29,7 +29,7 @@ def filled(bench: LogBench) -> LogBench:
     ("wanted", "offset"), [(-100, 0), (10, 0), (11, 1), (20, 1), (21, 2), (30, 2), (31, 5), (41, 7), (60, 7)]
 )
 def test_the_first_record_at_or_after_a_time(filled: LogBench, wanted: int, offset: int) -> None:
-    found = filled.log.offset_for_timestamp(NOW + wanted)
+    found = filled.look_up(NOW + wanted)
     assert found is not None
     assert found.offset == offset
     assert found.timestamp >= NOW + wanted
@@ -37,32 +37,32 @@ def test_the_first_record_at_or_after_a_time(filled: LogBench, wanted: int, offs
 
 
 def test_after_all_records_there_is_none(filled: LogBench) -> None:
-    assert filled.log.offset_for_timestamp(NOW + 61) is None
+    assert filled.look_up(NOW + 61) is None
 
 
 def test_records_below_the_logs_start_do_not_count(filled: LogBench) -> None:
     filled.commit()
     filled.log.advance_log_start_offset(5)
-    found = filled.log.offset_for_timestamp(NOW)
+    found = filled.look_up(NOW)
     assert found is not None
     assert found.offset == 5
 
 
 def test_the_largest_timestamp(filled: LogBench) -> None:
-    found = filled.log.offset_of_max_timestamp()
+    found = filled.look_up(None)
     assert found is not None
     assert (found.offset, found.timestamp) == (7, NOW + 60)
 
 
 def test_an_empty_log_has_no_timestamps(bench: LogBench) -> None:
-    assert bench.log.offset_of_max_timestamp() is None
-    assert bench.log.offset_for_timestamp(0) is None
+    assert bench.look_up(None) is None
+    assert bench.look_up(0) is None
 
 
 def test_records_without_timestamps(bench: LogBench) -> None:
     bench.append(batch(b"a", timestamp=-1))
-    assert bench.log.offset_of_max_timestamp() is None
-    assert bench.log.offset_for_timestamp(0) is None
+    assert bench.look_up(None) is None
+    assert bench.look_up(0) is None
 
 
 def test_earliest_and_latest_have_their_epochs(filled: LogBench) -> None:
@@ -85,16 +85,16 @@ def test_many_times_are_found_however_the_log_was_stopped(bench: LogBench, stop:
     for _ in range(200):
         wanted = rng.randrange(101_000)
         first = next((offset for offset, time in enumerate(times) if time >= wanted), None)
-        found = bench.log.offset_for_timestamp(NOW + wanted)
+        found = bench.look_up(NOW + wanted)
         assert (found.offset if found else None) == first
-    largest = bench.log.offset_of_max_timestamp()
+    largest = bench.look_up(None)
     assert largest is not None
     assert largest.offset == times.index(max(times))
 
 
 def test_after_a_truncation_the_dropped_times_are_gone(filled: LogBench) -> None:
     filled.log.truncate_to(4)
-    found = filled.log.offset_of_max_timestamp()
+    found = filled.look_up(None)
     assert found is not None
     assert (found.offset, found.timestamp) == (2, NOW + 30)
-    assert filled.log.offset_for_timestamp(NOW + 31) is None
+    assert filled.look_up(NOW + 31) is None

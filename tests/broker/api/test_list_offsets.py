@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Awaitable, Iterator
+from typing import Any
+
 import pytest
 
 from blumfeld.broker.api.list_offsets import list_offsets
+from blumfeld.protocol import records as records_module
+from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
@@ -45,6 +52,7 @@ def ask(
         topics=[ListOffsetsRequest.Topic(name="t", partitions=[asked])],
     )
     response = list_offsets(world[broker].broker, context(ApiKey.LIST_OFFSETS, version), request)
+    assert isinstance(response, ListOffsetsResponse), "all of it is in memory"
     return response.topics[0].partitions[0]
 
 
@@ -121,4 +129,137 @@ def test_a_partition_asked_twice_is_refused(world: World) -> None:
     asked = ListOffsetsRequest.Topic.Partition(partition_index=0, timestamp=-1)
     request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsRequest.Topic(name="t", partitions=[asked, asked])])
     response = list_offsets(world[1].broker, context(ApiKey.LIST_OFFSETS, 11), request)
+    assert isinstance(response, ListOffsetsResponse)
     assert [data.error_code for data in response.topics[0].partitions] == [ErrorCode.INVALID_REQUEST] * 2
+
+
+# Look-ups that have to unpack a batch, or to wait for the device.
+class Gate:
+    """Holds every thread that opens records until it is opened itself."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self.threads: list[threading.Thread] = []
+
+    async def someone_waits(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, 30)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate()
+    read_records = records_module.read_records
+
+    def read_later(*args: Any) -> Any:
+        gate.threads.append(threading.current_thread())
+        gate.reached.set()
+        assert gate.threads[-1] is threading.main_thread() or gate.opened.wait(30)
+        return read_records(*args)
+
+    monkeypatch.setattr(records_module, "read_records", read_later)
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def packed(world: World) -> World:
+    """Partition 1 has records 0…2 compressed, at the same times as those of partition 0."""
+    world.delete_topic("t")
+    world.create_topic([1], partitions=2)
+    for index, codec in ((0, Codec.NONE), (1, Codec.GZIP)):
+        records = [Record(i, T0 + i, None, b"x" * 100, ()) for i in range(3)]
+        world[1].partition(index).append_as_leader(
+            build_batch(records, codec=codec), acks=1, now=0.0, now_ms=world.clock.time_ms()
+        )
+    return world
+
+
+def ask_all(
+    world: World, *asked: tuple[int, int], version: int = 11, leader_epoch: int = -1
+) -> ListOffsetsResponse | Awaitable[ListOffsetsResponse]:
+    """(partition, timestamp) each."""
+    partitions = [
+        ListOffsetsRequest.Topic.Partition(partition_index=index, timestamp=time, current_leader_epoch=leader_epoch)
+        for index, time in asked
+    ]
+    request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsRequest.Topic(name="t", partitions=partitions)])
+    return list_offsets(world[1].broker, context(ApiKey.LIST_OFFSETS, version), request)
+
+
+def begin(*args: Any, **options: Any) -> asyncio.Future[ListOffsetsResponse]:
+    response = ask_all(*args, **options)
+    assert not isinstance(response, ListOffsetsResponse), "it has to be waited for"
+    return asyncio.ensure_future(response)
+
+
+async def finish(task: asyncio.Future[ListOffsetsResponse], gate: Gate) -> list[tuple[int, int, int, int]]:
+    """Partition, error, offset and timestamp of each answer."""
+    gate.opened.set()
+    response = await asyncio.wait_for(task, 30)
+    assert gate.threads
+    assert threading.main_thread() not in gate.threads
+    return [(p.partition_index, p.error_code, p.offset, p.timestamp) for p in response.topics[0].partitions]
+
+
+async def test_the_loop_serves_others_while_a_thread_looks_a_time_up(packed: World, gate: Gate) -> None:
+    task = begin(packed, (1, T0 + 1))
+    await gate.someone_waits()
+    assert ask(packed, -1, index=1).offset == 3
+    assert packed[1].produce("more", index=1).error is ErrorCode.NONE
+    assert not task.done()
+    assert await finish(task, gate) == [(1, 0, 1, T0 + 1)]
+
+
+async def test_answers_keep_their_places(packed: World, gate: Gate) -> None:
+    task = begin(packed, (1, -3), (0, -1), (9, 0), (1 << 20, -2))
+    assert await finish(task, gate) == [(1, 0, 2, T0 + 2), (0, 0, 3, -1), (9, 3, -1, -1), (1 << 20, 3, -1, -1)]
+
+
+@pytest.mark.parametrize("version", [1, 3, 4, 11])
+async def test_every_version_gets_it(packed: World, gate: Gate, version: int) -> None:
+    task = begin(packed, (1, T0 + 2), version=version)
+    assert await finish(task, gate) == [(1, 0, 2, T0 + 2)]
+    epoch = task.result().topics[0].partitions[0].leader_epoch
+    assert epoch == (0 if version >= 4 else -1)
+
+
+async def test_the_special_offsets_are_never_waited_for(packed: World) -> None:
+    for timestamp in (-1, -2, -4, -5, -6):
+        assert isinstance(ask_all(packed, (0, timestamp), (1, timestamp)), ListOffsetsResponse)
+
+
+async def test_a_topic_that_goes_meanwhile(packed: World, gate: Gate) -> None:
+    task = begin(packed, (1, T0))
+    await gate.someone_waits()
+    packed.delete_topic("t")
+    assert await finish(task, gate) == [(1, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("version", "error"), [(4, ErrorCode.LEADER_NOT_AVAILABLE), (5, ErrorCode.OFFSET_NOT_AVAILABLE)]
+)
+async def test_a_topic_that_another_one_replaces_meanwhile(
+    packed: World, gate: Gate, version: int, error: ErrorCode
+) -> None:
+    task = begin(packed, (1, T0), version=version)
+    await gate.someone_waits()
+    packed.delete_topic("t")
+    packed.create_topic([1], partitions=2)
+    packed[1].produce("another", index=1)
+    assert await finish(task, gate) == [(1, error, -1, -1)]
+
+
+async def test_a_leader_that_resigns_meanwhile(packed: World, gate: Gate) -> None:
+    asked, fenced = begin(packed, (1, T0)), begin(packed, (1, T0), leader_epoch=0)
+    await gate.someone_waits()
+    packed.elect(1, [1], index=1)
+    assert await finish(asked, gate) == [(1, ErrorCode.OFFSET_NOT_AVAILABLE, -1, -1)]
+    assert await finish(fenced, gate) == [(1, ErrorCode.FENCED_LEADER_EPOCH, -1, -1)]
+
+
+async def test_a_log_that_is_cut_meanwhile(packed: World, gate: Gate) -> None:
+    task = begin(packed, (1, T0))
+    await gate.someone_waits()
+    packed[1].partition(1).log.truncate_to(0)
+    assert await finish(task, gate) == [(1, ErrorCode.OFFSET_NOT_AVAILABLE, -1, -1)]

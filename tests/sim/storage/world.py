@@ -23,7 +23,7 @@ from blumfeld.storage.compaction import Interrupted, Limits, Result, Round, Step
 from blumfeld.storage.data_directory import DataDirectory
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
-from blumfeld.storage.results import ReadResult
+from blumfeld.storage.results import LookUpResult, ReadResult
 from blumfeld.storage.validate import Origin
 from tests.sim.storage import checks
 from tests.sim.storage.checks import Violation, require
@@ -61,7 +61,7 @@ WEIGHTS = {
 
 
 _CODECS = [0] * 20 + [1, 2, 3, 4]
-_MAY_RAISE = {"look_up_time", "roll", "truncate", "write_checkpoints", "close", "compact"}
+_MAY_RAISE = {"roll", "truncate", "write_checkpoints", "close", "compact"}
 """Actions whose caller takes the directory offline when they raise OSError."""
 
 
@@ -77,6 +77,7 @@ class World:
         self.steps = steps
         self.step = 0
         self.random = Random(seed)
+        self.look_up_random = Random(seed)
         self.clock = ManualClock()
         self.disk = FaultyDisk(seed, cold=0.1, clock=self.clock)
         self.config = self._draw_config()
@@ -90,6 +91,7 @@ class World:
         self.forgetful = False
         """Whether producers whose data are gone may have been forgotten, by a recovery or a truncation."""
         self.cold: list[tuple[Callable[[], ReadResult], int, Line]] = []
+        self.cold_look_ups: list[tuple[Callable[[], LookUpResult], str, set[int | None]]] = []
         self.home: DataDirectory
         self.log: Log
 
@@ -176,6 +178,7 @@ class World:
             self.log.deleted = True  # to the dead process nothing matters any more
             self._end_round()
         self.cold.clear()
+        self.cold_look_ups.clear()
         crashed = end == self.disk.crash
         lossless = not crashed and self.log.home.error is None
         while True:
@@ -267,6 +270,10 @@ class World:
         for thunk, *_ in self.cold:
             thunk()
         self.cold.clear()
+        while self.cold_look_ups:
+            self._finish_look_up()
+        if self.log.home.error is not None:
+            return
         self.log.close()
         self.model.flushed = self.model.end
         for name, offsets in (
@@ -437,24 +444,46 @@ class World:
         require(result.next_offset in (after, entry.base if entry else after), f"next is {result.next_offset}")
 
     def look_up_time(self) -> None:
-        """The first record that is not older than another one."""
+        """The first record not older than another one, or the one with the largest timestamp; now or a little later."""
+        if self.cold_look_ups and self.look_up_random.random() < 0.5:
+            self._finish_look_up()
         model = self.model
         entries = list(model.line.between(model.start, model.end))
         if model.cleaned or not entries:
             return
-        timestamp = self.random.choice(entries).records[0].timestamp
-        found = self.log.offset_for_timestamp(timestamp)
-        first = next(
-            (
-                record.offset
-                for entry in [*filter(None, [model.line.at(model.start)]), *entries]
-                if entry.batch.max_timestamp >= timestamp
-                for record in entry.records
-                if record.timestamp >= timestamp and record.offset >= model.start
-            ),
-            None,
-        )
-        require(found is not None and found.offset == first, f"{timestamp} is first at {first}, not at {found}")
+        entries = [*filter(None, [model.line.at(model.start)]), *entries]
+        records = [record for entry in entries for record in entry.records if record.offset >= model.start]
+        largest = self.look_up_random.random() < 0.2
+        if largest:
+            timestamp = max(record.timestamp for record in records)
+            result = self.log.offset_of_max_timestamp()
+        else:
+            timestamp = self.look_up_random.choice(records).timestamp
+            result = self.log.offset_for_timestamp(timestamp)
+        expected: set[int | None] = {next(record.offset for record in records if record.timestamp >= timestamp)}
+        if largest and model.start > self.log.segments[0].base_offset:
+            expected.add(None)  # the largest one was deleted, its segment not yet
+        what = "the largest time" if largest else f"time {timestamp}"
+        if result.cold is not None:
+            self.counts["cold look-up"] += 1
+            self.cold_look_ups.append((result.cold, what, expected))
+        else:
+            self._check_look_up(result, what, expected, overtaken=False)
+
+    def _finish_look_up(self) -> None:
+        thunk, what, expected = self.cold_look_ups.pop(self.look_up_random.randrange(len(self.cold_look_ups)))
+        self._check_look_up(thunk(), what, expected, overtaken=True)
+
+    def _check_look_up(self, result: LookUpResult, what: str, expected: set[int | None], *, overtaken: bool) -> None:
+        if result.error is ErrorCode.KAFKA_STORAGE_ERROR:
+            require(self.log.home.error is not None, "a look-up fails for no reason")
+            return
+        if overtaken and result.error is ErrorCode.OFFSET_NOT_AVAILABLE:
+            self.counts["overtaken look-up"] += 1
+            return
+        require(result.error is ErrorCode.NONE and result.cold is None, f"the look-up of {what} fails: {result}")
+        offset = None if result.found is None else result.found.offset
+        require(offset in expected, f"{what} is first at one of {expected}, not at {offset}")
 
     # What changes files.
     def flush(self) -> None:
