@@ -32,6 +32,8 @@ class Told(NamedTuple):
     last_fetched_epoch: int
     leader_epoch: int
     log_start_offset: int
+    number: int
+    """Of the request that told it. Answers to requests before it are to what was told earlier."""
 
 
 class FetchSession:
@@ -112,8 +114,9 @@ class FetchSession:
         epoch = self._epoch
         topics: dict[bytes, list[_Asked]] = {}
         for partition in self._changed:
-            told = _position(partition)
-            if self._told.get(partition) != told:
+            told = _position(partition, self.number)
+            known = self._told.get(partition)
+            if known is None or known._replace(number=self.number) != told:
                 self._told[partition] = told
                 topics.setdefault(partition.topic_id, []).append(self._asked(partition, told))
         forgotten: dict[bytes, list[int]] = {}
@@ -144,6 +147,6 @@ class FetchSession:
         )
 
 
-def _position(partition: Partition) -> Told:
+def _position(partition: Partition, number: int) -> Told:
     offset, epoch = partition.fetch_position
-    return Told(offset, epoch, partition.leader_epoch, partition.log_start_offset)
+    return Told(offset, epoch, partition.leader_epoch, partition.log_start_offset, number)

@@ -199,15 +199,17 @@ class Replication:
     def _current(
         self, number: int, response: FetchResponse
     ) -> Iterator[tuple[Partition, FetchResponse.Topic.Partition]]:
-        """What of the answer still concerns anybody."""
+        """What of the answer still concerns anybody: not what was overtaken, and answers an earlier position."""
         for topic in response.responses:
             for data in topic.partitions:
                 partition = self._by_key.get((topic.topic_id, data.partition_index))
                 if partition is None:
                     continue
                 state = self._states[partition]
+                told = self._session.told(partition)
                 if (
                     number > state.since
+                    and (told is None or number >= told.number)
                     and state.ready_at is None
                     and partition.role is Role.FOLLOWER
                     and partition.leader_epoch == state.leader_epoch

@@ -116,6 +116,31 @@ def test_an_overtaken_request_is_answered_with_an_error_that_changes_nothing(wor
     assert world[2].values() == ["a"]
 
 
+def test_an_answer_that_was_overtaken_is_not_taken_for_one_to_a_later_position(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.create_topic([1, 2])
+    world.replicate()
+    follower = world[2].replication(1)
+    first, first_number = world[2].ask(world[1]), follower.request_number
+    assert first is not None
+    world[1].produce("a")
+    slow = world[1].serve(first)
+    second, second_number = world[2].ask(world[1]), follower.request_number
+    assert second is not None
+    world[1].produce("b")
+    world[2].take(world[1], second_number, world[1].serve(second))
+    assert world[2].values() == ["a", "b"]
+    third, third_number = world[2].ask(world[1]), follower.request_number  # tells where the log ends by now
+    assert third is not None
+    world[2].take(world[1], first_number, slow)
+    assert follower.next_ready() is None, "delayed, as if the leader had sent nonsense"
+    assert caplog.records == []
+    world[1].produce("c")
+    world[2].take(world[1], third_number, world[1].serve(third))
+    assert world[2].values() == ["a", "b", "c"]
+
+
 def test_an_answer_from_before_a_truncation_is_not_appended(world: World) -> None:
     world.create_topic([1, 2, 3])
     world.replicate()
