@@ -82,31 +82,26 @@ def read(log: Log, offset: int, max_bytes: int, upper: int | None, at_least_one:
 
 
 def _cold(log: Log, request: _Request) -> ReadResult:
-    """The read as work for a thread, its file pinned until it is done."""
-    data = request.segment.data
-    try:
-        file = data.pin()
-    except OSError as error:
-        return _failed(log, request.offset, error)
+    """The read as work for a thread; nothing is held until it begins."""
+    segment = request.segment
     generation = log.generation
+    again = ReadResult(next_offset=request.offset)
 
     def in_thread() -> ReadResult:
         try:
-            result = request.run(file.read_at)
+            with segment.data.pinned() as file:
+                result = request.run(file.read_at)
         except OSError as error:
-            return _failed(log, request.offset, error)
+            gone = isinstance(error, FileNotFoundError) and (log.deleted or segment not in log.segments)
+            return again if gone else _failed(log, request.offset, error)
         except BadBatch as error:
-            if generation != log.generation:
-                return ReadResult(next_offset=request.offset)
-            return _damaged(request, error)
-        finally:
-            data.unpin()
+            return again if generation != log.generation else _damaged(request, error)
         if generation != log.generation:  # cut meanwhile: what was read may be a mixture; the reader asks again
-            return ReadResult(next_offset=request.offset)
+            return again
         if result is None:
             if request.following is not None:  # a gap: the next attempt looks in the next segment
                 request.hints[request.offset] = (request.following, 0)
-            return ReadResult(next_offset=request.offset)
+            return again
         return result
 
     return ReadResult(next_offset=request.offset, cold=in_thread)

@@ -218,6 +218,8 @@ def _first_to_scan(log: Log, recovery_point: int) -> int:
 
 def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -> None:
     """Scan the segments from number `first` on; the log ends at the first bad batch."""
+    flushed = recovery_point if recovery_point > log_start_offset else 0  # and not deleted by now
+    gapless_from = max(recovery_point, log_start_offset)
     end_offset = log.segments[first].base_offset
     stored_starts = dict(log.epochs.entries)
     log.epochs.truncate_from_end(end_offset)  # found again in the batches; what the file says of them may be outdated
@@ -228,14 +230,14 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
         if index > first:
             if segment.base_offset < end_offset:
                 damage = BadBatch(0, f"it begins below {end_offset}, where the one before it ends")
-                _cut_at_damage(log, index, damage, end_offset, recovery_point)
+                _cut_at_damage(log, index, damage, end_offset, flushed)
                 break
-            if recovery_point <= end_offset < segment.base_offset <= end_offset + MAX_RELATIVE_OFFSET:
+            if gapless_from <= end_offset < segment.base_offset <= end_offset + MAX_RELATIVE_OFFSET:
                 previous = log.segments[index - 1]  # it has lost its end: segments are made without gaps between them
                 damage = BadBatch(
                     previous.size, f"it ends at {end_offset}, the next one begins at {segment.base_offset}"
                 )
-                _cut_at_damage(log, index - 1, damage, end_offset, recovery_point)
+                _cut_at_damage(log, index - 1, damage, end_offset, flushed)
                 break
             log.producers.end_offset = end_offset = segment.base_offset
             log.snapshots.write(log.producers)
@@ -243,11 +245,11 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
         damage, end_offset = _recover_segment(log, segment, end_offset, stored_starts)
         segment.data.close()
         if damage is not None:
-            _cut_at_damage(log, index, damage, end_offset, recovery_point)
+            _cut_at_damage(log, index, damage, end_offset, flushed)
             break
-    if end_offset < recovery_point:
+    if end_offset < flushed:
         raise CorruptLog(
-            f"{log.directory} ends at offset {end_offset}, but everything below {recovery_point} had been flushed: "
+            f"{log.directory} ends at offset {end_offset}, but everything below {flushed} had been flushed: "
             + _ADVICE
         )
     log.log_end_offset = end_offset
@@ -325,11 +327,11 @@ def _replay(log: Log, segment: Segment, batch: RecordBatch) -> None:
         )
 
 
-def _cut_at_damage(log: Log, index: int, damage: BadBatch, end_offset: int, recovery_point: int) -> None:
+def _cut_at_damage(log: Log, index: int, damage: BadBatch, end_offset: int, flushed: int) -> None:
     segment = log.segments[index]
-    if end_offset < recovery_point:
+    if end_offset < flushed:
         raise CorruptLog(
-            f"{segment.data.path} is damaged {damage}. Offsets {end_offset} to {recovery_point - 1} had been flushed: "
+            f"{segment.data.path} is damaged {damage}. Offsets {end_offset} to {flushed - 1} had been flushed: "
             + _ADVICE
         )
     lost = segment.size - damage.position + sum(later.size for later in log.segments[index + 1 :])

@@ -25,7 +25,9 @@ def test_topics_are_there_at_the_start_and_kept_by_the_next(tmp_path: Path, monk
 
 def test_every_broker_of_a_cluster_may_be_told() -> None:
     with Cluster(brokers=3, config={"blumfeld.create.topics": "orders:3:3"}) as cluster:
-        assert cluster.kafka.isr("orders") == [1, 2, 3]
+        kafka = cluster.kafka
+        kafka.wait_until(lambda: kafka.isr("orders") == [1, 2, 3], "every broker is in sync")
+        assert kafka.topics() == ["orders"]
 
 
 @pytest.mark.parametrize("topics", ["bad/name", "orders:many", "orders:1:1:sometimes"])

@@ -81,6 +81,38 @@ def test_a_failed_read_takes_the_directory_offline(operation: str) -> None:
     assert bench.log.offline
 
 
+def test_a_cold_read_that_nobody_waits_for_any_more_holds_nothing() -> None:
+    bench, disk = faulty(cold=1.0)
+    bench.fill(2)
+    assert bench.log.read(0, 1000).cold is not None
+    bench.log.abandon()
+    assert disk.open_handles() == []
+
+
+@pytest.mark.parametrize("loss", ["retention", "truncation", "deletion"])
+def test_a_cold_read_whose_file_is_gone_before_it_begins_is_to_be_asked_again(loss: str) -> None:
+    bench, _ = faulty(cold=1.0)
+    bench.fill(12)
+    bench.commit()
+    log = bench.log
+    first, last = log.read(0, 1000).cold, log.read(11, 1000).cold
+    assert first is not None
+    assert last is not None
+    log.segments[0].data.close()
+    if loss == "retention":
+        log.delete_old_segments(lambda segment, _: segment.base_offset < 4, "test")
+    elif loss == "truncation":
+        log.truncate_and_start_at(100)
+    else:
+        log.deleted = True
+        log.home.disk.remove_tree(log.directory)
+    log.home.empty_trash(NOW + 100_000)
+    result = first()
+    assert (result.error, result.records, result.next_offset) == (ErrorCode.NONE, b"", 0)
+    assert not log.offline
+    assert bool(last().records) == (loss != "truncation"), "its file is open"
+
+
 def test_a_failed_abort_entry_is_found_again_in_the_marker() -> None:
     bench, disk = faulty()
     bench.append(batch(b"a", producer_id=1, producer_epoch=0, base_sequence=0, transactional=True))

@@ -220,6 +220,22 @@ def test_a_log_below_its_start_begins_anew(bench: LogBench) -> None:
     assert bench.append().base_offset == 100
 
 
+def test_what_a_crash_brought_back_below_the_start_is_not_missed(bench: LogBench) -> None:
+    """The log had begun anew at its start, which a second power cut undid, and not quite."""
+    bench.fill(5)
+    bench.kill()
+    log = bench.open(recovery_point=8, log_start_offset=10)
+    assert (log.log_start_offset, log.log_end_offset) == (10, 10)
+
+
+def test_damage_to_what_has_been_deleted_is_none(bench: LogBench) -> None:
+    bench.fill(10)
+    bench.kill()
+    bench.overwrite(FIRST, 4500, b"\xff")
+    log = bench.open(recovery_point=8, log_start_offset=8)
+    assert (log.log_start_offset, log.log_end_offset) == (8, 8)
+
+
 def test_a_directory_without_segments_begins_at_its_start(bench: LogBench) -> None:
     bench.disk.make_directories(bench.directory)
     log = bench.open(log_start_offset=7, clean=True)
