@@ -20,6 +20,7 @@ from blumfeld.storage.cleaner import Pace
 from blumfeld.storage.compaction import Limits, Result, Round, assess
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
+from blumfeld.storage.log_directory import LogDirectory
 
 _KEYS = 20_000
 _BATCH_BYTES = 16_384
@@ -28,10 +29,10 @@ _ALONE_S = 1.0
 _ROUNDS = 3
 
 
-def dirty_log(root: str, record_bytes: int, total_bytes: int) -> Log:
+def dirty_log(root: str, record_bytes: int, total_bytes: int, home: LogDirectory | None = None) -> Log:
     """A log of that size in which few of many records are the newest of their key."""
     config = LogConfig(cleanup_policy=("compact",), segment_bytes=32 << 20, message_timestamp_type="LogAppendTime")
-    log = Log.open(f"{root}/dirty{record_bytes}-0", config, RealDisk(), CLOCK)
+    log = Log.open(f"{root}/dirty{record_bytes}-0", config, RealDisk(), CLOCK, home=home)
     chance = random.Random(1)
     count = max(1, _BATCH_BYTES // record_bytes)
     batches = [
@@ -52,7 +53,7 @@ def compact(log: Log) -> tuple[Result, float]:
     now_ms = CLOCK.time_ms()
     due = assess(log, 0, now_ms)
     assert due is not None
-    pace = Pace(CLOCK, float("inf"))
+    pace = Pace(CLOCK, float("inf"), log.home)
     steps = Round(due, now_ms, Limits(breathe=pace.breathe, throttle=pace.throttle)).steps()
     begun = storage.timer()
     while True:
@@ -86,7 +87,7 @@ def alone(other: Log, _: str) -> list[float]:
 
 
 def beside(other: Log, root: str) -> list[float]:
-    log = dirty_log(root, 999, 200 << 20)
+    log = dirty_log(root, 999, 200 << 20, other.home)
     thread = threading.Thread(target=compact, args=(log,))
     thread.start()
     try:
@@ -111,7 +112,7 @@ def run(root: str) -> None:
             speeds.append(result.bytes_read / seconds / 1e6)
             discard(log)
         say(f"compaction, {record_bytes}-byte records", max(speeds), "MB/s", at_least(50))
-    other = Log.open(f"{root}/other-0", LogConfig(), RealDisk(), CLOCK)
+    other = Log.open(f"{root}/other-0", LogConfig(), RealDisk(), CLOCK, home=LogDirectory(root, RealDisk(), CLOCK))
     p99s = []
     for name, measure in (("alone", alone), ("beside compaction", beside)):
         rounds = [measure(other, root) for _ in range(_ROUNDS)]

@@ -24,6 +24,7 @@ from blumfeld.env.clock import SystemClock
 from blumfeld.env.disk import Disk, RealDisk
 from blumfeld.env.entropy import SystemEntropy
 from blumfeld.env.memory_disk import MemoryDisk
+from blumfeld.launch.interpreter import take_short_turns
 from blumfeld.protocol.records import Record, build_batch
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
@@ -259,6 +260,7 @@ def main() -> int:
     parser.add_argument("--only", help="run only the parts whose name contains this")
     parser.add_argument("--cpu", action="store_true", help="count CPU seconds: what a machine of our own would need")
     arguments = parser.parse_args()
+    take_short_turns()  # as a serving process does
     global timer
     timer = time.process_time if arguments.cpu else time.perf_counter
     root = tempfile.mkdtemp(prefix="blumfeld-bench-", dir=arguments.directory)

@@ -45,9 +45,9 @@ def command(
     own_foreground: bool,
 ) -> None:
     """Start a broker on 127.0.0.1:9092, or a cluster of them, and serve until Ctrl-C."""
-    from blumfeld.launch import collector
+    from blumfeld.launch import interpreter
 
-    collector.rest()
+    interpreter.prepare()
     from blumfeld.config.values import ConfigError
     from blumfeld.launch.errors import explain_os_error
     from blumfeld.launch.main import is_configured
@@ -126,12 +126,12 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
     import tempfile
 
     from blumfeld.cli.progress import Bar
-    from blumfeld.launch import collector
+    from blumfeld.launch import interpreter
     from blumfeld.launch.plan import PLAN_FILE
     from blumfeld.launch.process import StartFailed
     from blumfeld.launch.supervisor import Supervisor
 
-    collector.resume()
+    interpreter.resume()
     scratch = tempfile.mkdtemp(prefix="blumfeld-")
     try:
         if data is None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from blumfeld.config.listeners import check_roles, parse_bootstrap, parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
-from blumfeld.launch import collector
+from blumfeld.launch import interpreter
 from blumfeld.launch.errors import StartError, explain, explain_os_error, start_failures
 from blumfeld.launch.log_limit import LogLimit
 from blumfeld.launch.open_files import bound_open_files, raise_open_files
@@ -133,7 +133,7 @@ async def _serve(
     if ready_file is not None:
         Ready(node.cluster_id, (here,) if node.is_broker else ()).write(ready_file)
     _greet(here, node.is_broker, config, time.monotonic() - started)
-    collector.resume()
+    interpreter.resume()
     await stopping.wait()
     is_clean = await _stop(node)
     if faults:

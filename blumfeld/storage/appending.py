@@ -213,6 +213,7 @@ def _write(log: Log, data: Buffer, batches: list[RecordBatch], staged: _Staged, 
     first, last = batches[0].base_offset, batches[-1].last_offset
     segment = log.segments[-1]
     before = segment.size
+    log.home.appending = True
     try:
         latest = max(noted[2] for noted in staged.noted)
         if segment.should_roll(len(data), last, latest, now_ms):
@@ -221,6 +222,8 @@ def _write(log: Log, data: Buffer, batches: list[RecordBatch], staged: _Staged, 
         segment.append_batches(data, staged.noted)
     except OSError as error:
         return undo(log, segment, before, error)
+    finally:
+        log.home.appending = False
     for batch in batches:
         if batch.leader_epoch >= 0 and batch.leader_epoch != log.latest_epoch:
             log.assign_epoch(batch.leader_epoch, batch.base_offset)

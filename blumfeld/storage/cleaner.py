@@ -1,8 +1,8 @@
 """The cleaner: one log after another gets its round of compaction, the dirtiest first.
 
 Owns the checkpoint of each log (up to where it is clean), which logs cannot be cleaned, and how a round shares the
-machine: it works in slices of a fraction of a millisecond, so that the event loop never waits for the interpreter, and
-keeps to log.cleaner.io.max.bytes.per.second. Called in turns by the logs' owner; steps run where `submit` takes them.
+machine: it makes room for an append that it has interrupted, and keeps to log.cleaner.io.max.bytes.per.second. Called
+in turns by the logs' owner; steps run where `submit` takes them.
 
 Invariants: at most one round at a time; a checkpoint never lies beyond what a finished round has cleaned, nor beyond
 where a truncation cut the log.
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from blumfeld.config.sources import Config
     from blumfeld.env.clock import Clock
     from blumfeld.storage.log import Log
+    from blumfeld.storage.log_directory import LogDirectory
 
 _logger = logging.getLogger(__name__)
 
-SLICE_S = 0.0004
 PAUSE_S = 0.0001
 
 
 class Pace:
     """How fast the thread of a round may go. `stop` makes its next breath raise `Interrupted`."""
 
-    def __init__(self, clock: Clock, bytes_per_second: float, *, slice_s: float = SLICE_S) -> None:
+    def __init__(self, clock: Clock, bytes_per_second: float, home: LogDirectory) -> None:
         self._monotonic = clock.monotonic
         self._rate = bytes_per_second
-        self._slice_s = slice_s
-        self._since = self._started = clock.monotonic()
+        self._home = home
+        self._started = clock.monotonic()
         self._bytes = 0
         self._wake = threading.Event()
 
@@ -48,10 +48,11 @@ class Pace:
         self._wake.set()
 
     def breathe(self) -> None:
-        """Let other threads run, where a slice is over."""
-        if self._monotonic() - self._since >= self._slice_s:
+        """Let an append go on that waits for the interpreter: a write gives it away, and this thread took it."""
+        if self._home.appending:
             self._wait(PAUSE_S)
-            self._since = self._monotonic()
+        elif self._wake.is_set():
+            raise Interrupted("the cleaner stops")
 
     def throttle(self, size: int) -> None:
         """Count `size` bytes, and wait until they are within the rate."""
@@ -130,7 +131,7 @@ class LogCleaner:
 
     def _begin(self, due: Due, now_ms: int) -> None:
         _logger.debug("%s: compacting from %d to %d", due.log.topic_partition, due.first_dirty, due.upper)
-        self._pace = Pace(self._clock, self._rate)
+        self._pace = Pace(self._clock, self._rate, due.log.home)
         limits = Limits(self._map_bytes, self._buffer_bytes, self._pace.breathe, self._pace.throttle)
         self._log = due.log
         self._steps = Round(due, now_ms, limits).steps()

@@ -268,6 +268,8 @@ class Log:
         last = base + delta
         segment = self.segments[-1]
         before = segment.size
+        home = self.home
+        home.appending = True
         try:
             if segment.should_roll(size, last, max_timestamp, now_ms):
                 segment = self.roll()
@@ -283,6 +285,8 @@ class Log:
                 segment.append(view, size, last, max_timestamp)
         except OSError as error:
             return appending.undo(self, segment, before, error)
+        finally:
+            home.appending = False
         if leader_epoch != self._latest_epoch:
             self.assign_epoch(leader_epoch, base)
         self.log_end_offset = self.producers.end_offset = end = last + 1

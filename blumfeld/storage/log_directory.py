@@ -54,6 +54,8 @@ class LogDirectory:
         self.error: OSError | None = None
         self.memory: MemoryBound | None = None
         """What may be kept where the directory is no more than memory."""
+        self.appending = False
+        """Whether the logs' owner is writing right now: a thread that gets the interpreter meanwhile shall let go."""
         self.dirty: dict[Log, int] = {}
         """Logs with unflushed data, and since when (ms)."""
         self.on_failure: Callable[[LogDirectory], None] | None = None

@@ -249,8 +249,7 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
             break
     if end_offset < flushed:
         raise CorruptLog(
-            f"{log.directory} ends at offset {end_offset}, but everything below {flushed} had been flushed: "
-            + _ADVICE
+            f"{log.directory} ends at offset {end_offset}, but everything below {flushed} had been flushed: " + _ADVICE
         )
     log.log_end_offset = end_offset
     log.unsealed = True  # index files were written anew, and not synced

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from blumfeld.config.sources import load
-from blumfeld.env.clock import ManualClock, SystemClock
+from blumfeld.env.clock import SystemClock
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.storage.cleaner import LogCleaner, Pace
 from blumfeld.storage.compaction import Interrupted
@@ -175,18 +175,21 @@ def test_closing_stops_the_round() -> None:
 
 
 def test_the_rate_is_kept() -> None:
-    pace = Pace(SystemClock(), 100_000.0)
+    pace = Pace(SystemClock(), 100_000.0, dirty().log.home)
     started = monotonic()
     for _ in range(10):
         pace.throttle(1_000)
     assert 0.08 < monotonic() - started < 1
 
 
-def test_a_pace_breathes_when_a_slice_is_over_and_can_be_stopped() -> None:
-    clock = ManualClock()
-    pace = Pace(clock, float("inf"))
-    pace.stop()
+def test_a_pace_makes_room_for_an_append_and_can_be_stopped() -> None:
+    home = dirty().log.home
+    pace = Pace(SystemClock(), float("inf"), home)
+    home.appending = True
+    started = monotonic()
     pace.breathe()
-    clock.advance(1)
-    with pytest.raises(Interrupted):
-        pace.breathe()
+    assert monotonic() - started >= 0.0001
+    pace.stop()
+    for home.appending in (True, False):
+        with pytest.raises(Interrupted):
+            pace.breathe()
