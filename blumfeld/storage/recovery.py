@@ -219,7 +219,6 @@ def _first_to_scan(log: Log, recovery_point: int) -> int:
 def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -> None:
     """Scan the segments from number `first` on; the log ends at the first bad batch."""
     flushed = recovery_point if recovery_point > log_start_offset else 0  # and not deleted by now
-    gapless_from = max(recovery_point, log_start_offset)
     end_offset = log.segments[first].base_offset
     stored_starts = dict(log.epochs.entries)
     log.epochs.truncate_from_end(end_offset)  # found again in the batches; what the file says of them may be outdated
@@ -232,7 +231,7 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
                 damage = BadBatch(0, f"it begins below {end_offset}, where the one before it ends")
                 _cut_at_damage(log, index, damage, end_offset, flushed)
                 break
-            if gapless_from <= end_offset < segment.base_offset <= end_offset + MAX_RELATIVE_OFFSET:
+            if recovery_point <= end_offset < segment.base_offset <= end_offset + MAX_RELATIVE_OFFSET:
                 previous = log.segments[index - 1]  # it has lost its end: segments are made without gaps between them
                 damage = BadBatch(
                     previous.size, f"it ends at {end_offset}, the next one begins at {segment.base_offset}"
