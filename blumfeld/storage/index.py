@@ -163,9 +163,11 @@ class Index:
         body, self._body = self._body, None
         return 0 if body is None else len(body)
 
-    def _content(self) -> bytearray:
-        """The file's entries."""
+    def _content(self, at_once: int | None = None) -> bytearray:
+        """The file's entries; `at_once` as `load_at_once` where they have to be loaded."""
         self.recent = True
+        if self._body is None and at_once is not None and self._size:
+            self.load_at_once(at_once)
         body = self._body
         return body if body is not None else self._load()
 
@@ -302,10 +304,10 @@ class OffsetIndex(Index):
         if len(self._tail) >= _TAIL_BYTES:
             self.write()
 
-    def position_for(self, offset: int) -> tuple[int, int]:
+    def position_for(self, offset: int, at_once: int | None = None) -> tuple[int, int]:
         """(start, end): the batch that holds `offset`, or follows it, starts at or after `start` and not after `end`.
 
-        `end` is −1 where no later entry bounds it.
+        `end` is −1 where no later entry bounds it. `at_once`: as for `load_at_once`, if the entries have to be loaded.
         """
         relative = offset - self.base_offset
         tail = self._tail
@@ -314,7 +316,7 @@ class OffsetIndex(Index):
             start = _unpack_int32(tail, (entry << 3) + 4)[0]
             following = (entry + 1) << 3
             return start, _unpack_int32(tail, following + 4)[0] if following < len(tail) else -1
-        body = self._content()
+        body = self._content(at_once)
         entry = _floor_int32(body, len(body) >> 3, 0, relative)
         following = (entry + 1) << 3
         if following < len(body):
@@ -323,13 +325,13 @@ class OffsetIndex(Index):
             end = _unpack_int32(tail, 4)[0] if tail else -1
         return (_unpack_int32(body, (entry << 3) + 4)[0] if entry >= 0 else 0), end
 
-    def boundary_before(self, position: int) -> int:
-        """The last indexed start of a batch at or before `position`; 0 if there is none."""
+    def boundary_before(self, position: int, at_once: int | None = None) -> int:
+        """The last indexed start of a batch at or before `position`; 0 if there is none. `at_once` as above."""
         tail = self._tail
         if tail and _unpack_int32(tail, 4)[0] <= position:
             entry = _floor_int32(tail, len(tail) >> 3, 4, position)
             return int(_unpack_int32(tail, (entry << 3) + 4)[0])
-        body = self._content()
+        body = self._content(at_once)
         entry = _floor_int32(body, len(body) >> 3, 4, position)
         return int(_unpack_int32(body, (entry << 3) + 4)[0]) if entry >= 0 else 0
 

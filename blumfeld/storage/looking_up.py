@@ -12,7 +12,8 @@ Invariants
   indexes are read, and no more than `_AT_ONCE_RECORDS` are opened at a time, none of them compressed.
 - A thread sees the log as it was when it was asked: sealed segments do not change, the active one is remembered. It
   changes nothing but largest timestamps that were not known, and no log that was truncated meanwhile.
-- What a truncation, a deletion or the log's new start has overtaken is no answer but OFFSET_NOT_AVAILABLE.
+- What a truncation, a compaction, a deletion or the log's new start has overtaken is no answer:
+  OFFSET_NOT_AVAILABLE.
 """
 
 from __future__ import annotations
@@ -208,19 +209,18 @@ class _Thread:
         try:
             found = _find(self._segments, self, self._timestamp)
         except OSError as error:
-            return _again() if self._is_overtaken(error) else _failed(log, error)
+            gone = isinstance(error, FileNotFoundError) and self._is_overtaken()
+            return _again() if gone else _failed(log, error)
         except BadBatch as error:
             return _again() if self._is_overtaken() else _damaged(log, error)
         if self._is_overtaken() or (found is not None and found.offset < log.log_start_offset):
             return _again()
         return LookUpResult(found)
 
-    def _is_overtaken(self, error: OSError | None = None) -> bool:
-        """Whether what was read may be a mixture, or a file that was missing was let go of."""
+    def _is_overtaken(self) -> bool:
+        """Whether what was read may be a mixture: the file of a segment that has left the log may be another's."""
         log = self._log
-        if log.generation != self._generation or log.deleted:
-            return True
-        return isinstance(error, FileNotFoundError) and not set(self._segments) <= set(log.segments)
+        return log.generation != self._generation or log.deleted or not set(self._segments) <= set(log.segments)
 
     def _snapshot(self, segment: Segment) -> _Snapshot:
         return self._active if segment is self._segments[-1] else _Snapshot(segment)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from blumfeld.protocol.batch import HEADER_SIZE, PREFIX_SIZE
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.errors import WouldWait
-from blumfeld.storage.index import CorruptIndex
+from blumfeld.storage.index import CorruptIndex, OffsetIndex
 from blumfeld.storage.results import AbortedTransaction, Buffer, ReadResult
 from blumfeld.storage.scan import BadBatch
 from blumfeld.storage.segment import Segment
@@ -30,6 +30,8 @@ _logger = logging.getLogger(__name__)
 
 _MAX_HINTS = 16
 _SLACK_BYTES = 8192
+_INDEX_BYTES_AT_ONCE = 10 << 20
+"""Indexes up to that size are loaded on the event loop, where they are in the page cache."""
 _base_and_length = Struct(">qi").unpack_from
 _int32 = Struct(">i").unpack_from
 _int64 = Struct(">q").unpack_from
@@ -82,21 +84,28 @@ def read(log: Log, offset: int, max_bytes: int, upper: int | None, at_least_one:
 
 
 def _cold(log: Log, request: _Request) -> ReadResult:
-    """The read as work for a thread; nothing is held until it begins."""
+    """The read as work for a thread; nothing is held until it begins.
+
+    The reader is to ask again where the log was cut, or the segment has left it: its file's name may be another's now.
+    """
     segment = request.segment
+    request.copy = segment.offset_index.copy()
     generation = log.generation
     again = ReadResult(next_offset=request.offset)
+
+    def is_overtaken() -> bool:
+        return generation != log.generation or log.deleted or segment not in log.segments
 
     def in_thread() -> ReadResult:
         try:
             with segment.data.pinned() as file:
                 result = request.run(file.read_at)
         except OSError as error:
-            gone = isinstance(error, FileNotFoundError) and (log.deleted or segment not in log.segments)
+            gone = isinstance(error, FileNotFoundError) and is_overtaken()
             return again if gone else _failed(log, request.offset, error)
         except BadBatch as error:
-            return again if generation != log.generation else _damaged(request, error)
-        if generation != log.generation:  # cut meanwhile: what was read may be a mixture; the reader asks again
+            return again if is_overtaken() else _damaged(request, error)
+        if is_overtaken():
             return again
         if result is None:
             if request.following is not None:  # a gap: the next attempt looks in the next segment
@@ -131,6 +140,7 @@ class _Request:
 
     __slots__ = (
         "at_least_one",
+        "copy",
         "end_offset",
         "file_end",
         "following",
@@ -157,6 +167,8 @@ class _Request:
         self.max_bytes = max_bytes
         self.upper = upper
         self.at_least_one = at_least_one
+        self.copy: OffsetIndex | None = None
+        """Of the segment's index, for a thread."""
 
     def run(self, read: _Read) -> ReadResult | None:
         """Read through `read`; None where the segment has nothing at or after the offset."""
@@ -203,7 +215,7 @@ class _Request:
         if start >= 0:
             size = min(wanted + HEADER_SIZE, file_end - start)
             return start, 0, _bytes(read, start, size)
-        start, bound = self.segment.start_position(offset)
+        start, bound = self._start()
         bound = bound if bound >= 0 else start + _SLACK_BYTES
         data = _bytes(read, start, min(bound + wanted + HEADER_SIZE, file_end) - start)
         at = 0
@@ -222,18 +234,29 @@ class _Request:
                 raise BadBatch(start + at, f"a batch of length {length}")
             at += length + PREFIX_SIZE
 
+    def _start(self) -> tuple[int, int]:
+        """`OffsetIndex.position_for` of the offset."""
+        if self.copy is None:
+            return self.segment.start_position(self.offset, _INDEX_BYTES_AT_ONCE)
+        try:
+            return self.copy.position_for(self.offset)
+        except CorruptIndex as error:  # built again by the log's owner when it next needs it
+            _logger.warning("%s: all of it is walked over: %s", self.segment.data.path, error)
+            return 0, -1
+
     def _cut(self, start: int, first: int, data: Buffer) -> tuple[int, int]:
         """(end of the whole batches within the limits, the offset after them); at least one batch is within."""
         limit = min(len(data), first + self.max_bytes)
         all_of_file = start + limit >= self.file_end
         if all_of_file and self.end_offset <= self.upper:
             return limit, self.end_offset
-        upper, index = self.upper, self.segment.offset_index
+        upper, copy = self.upper, self.copy
+        index, at_once = (copy, None) if copy is not None else (self.segment.offset_index, _INDEX_BYTES_AT_ONCE)
         at, next_offset = first, -1
         try:  # batches start where both entries say, and the last one wanted does not start before the lower of them
-            starts = [] if all_of_file else [index.boundary_before(start + limit - 1)]
+            starts = [] if all_of_file else [index.boundary_before(start + limit - 1, at_once)]
             if self.end_offset > upper:
-                starts.append(index.position_for(upper)[0])
+                starts.append(index.position_for(upper, at_once)[0])
             at = max(first, min(starts) - start)
         except CorruptIndex as error:
             _logger.warning("%s: all of a read is walked over: %s", self.segment.data.path, error)

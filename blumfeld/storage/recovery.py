@@ -253,6 +253,7 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
     log.log_end_offset = end_offset
     log.unsealed = True  # index files were written anew, and not synced
     log.names_changed = log.parent_changed = True  # the process may have ended before it synced them
+    log.cut = True  # nor what it may have cut off
 
 
 _ADVICE = (
@@ -350,7 +351,6 @@ def _cut_at_damage(log: Log, index: int, damage: BadBatch, end_offset: int, flus
     del log.segments[kept:]
     if kept > index:
         segment.data.use().truncate(damage.position)
-        log.cut = True
         segment.size = damage.position
         if not segment.size:
             segment.start_over()

@@ -228,10 +228,10 @@ class Segment:
         return first
 
     # Finding.
-    def start_position(self, offset: int) -> tuple[int, int]:
+    def start_position(self, offset: int, at_once: int | None = None) -> tuple[int, int]:
         """`OffsetIndex.position_for`, building the indexes again where they are corrupt."""
         try:
-            return self.offset_index.position_for(offset)
+            return self.offset_index.position_for(offset, at_once)
         except CorruptIndex as error:
             self.rebuild_indexes(error)
             return self.offset_index.position_for(offset)

@@ -9,7 +9,7 @@ import pytest
 
 from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Buffer
-from blumfeld.env.faulty_disk import FaultyDisk
+from blumfeld.env.faulty_disk import FaultyDisk, FaultyFile
 from blumfeld.protocol.batch import iterate_batches
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.results import ReadResult
@@ -179,15 +179,38 @@ def test_a_cold_read_is_work_for_a_thread(cold: LogBench) -> None:
     assert done.next_offset == 5
 
 
-def test_a_cold_read_survives_eviction_and_deletion_of_its_file(cold: LogBench) -> None:
-    cold.configure(segment_bytes=3000, retention_ms=1)
+def test_a_cold_read_survives_eviction_of_its_file(cold: LogBench) -> None:
+    cold.configure(segment_bytes=3000)
     cold.open(max_open_files=2)
     cold.fill(12)
-    cold.commit()
     result = cold.log.read(1, 1000)
     cold.read_all()  # opens the other files
-    cold.log.delete_old_segments(lambda segment, following: following is not None, "test")
     assert ranges(through(result)) == [(1, 1)]
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_an_index_that_is_not_in_memory_is_for_the_thread_too(
+    cold: LogBench, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+) -> None:
+    cold.configure(index_interval_bytes=100, segment_bytes=6000)
+    cold.fill(12)
+    cold.commit()
+    segment = cold.log.segments[0]
+    segment.release()
+    if is_damaged:
+        cold.disk.write_file_atomically(segment.offset_index.path, b"\xff" * 40)
+    where = "the loop"
+    read_at = FaultyFile.read_at
+
+    def watched(file: FaultyFile, position: int, size: int) -> Buffer:
+        assert where == "a thread", f"the event loop waits for {file.path}"
+        return read_at(file, position, size)
+
+    monkeypatch.setattr(FaultyFile, "read_at", watched)
+    result = cold.log.read(4, 1500)
+    where = "a thread"
+    assert ranges(through(result)) == [(4, 4)]
+    assert not cold.log.offline
 
 
 def test_a_cold_read_that_a_truncation_overtakes_gives_nothing(cold: LogBench) -> None:
