@@ -6,6 +6,7 @@ here but whether a file can be read at all (`Unreadable`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,13 +25,14 @@ from blumfeld.storage.snapshots import CorruptSnapshot
 Item = dict[str, Any]
 
 _LEFT_OVER = (".deleted", ".cleaned", ".swap", ".part")
-_OFFSET_ENTRY_BYTES, _TIME_ENTRY_BYTES = 8, 12
+_OFFSET_ENTRY_BYTES, _TIME_ENTRY_BYTES, _TRANSACTION_ENTRY_BYTES = 8, 12, 34
 _CHECKPOINTS = {
     checkpoint.RECOVERY_POINTS,
     checkpoint.LOG_START_OFFSETS,
     checkpoint.HIGH_WATERMARKS,
     checkpoint.CLEANER_OFFSETS,
 }
+_QUORUM_STATE = "quorum-state"
 _METADATA, _OFFSETS, _TRANSACTIONS = "__cluster_metadata", "__consumer_offsets", "__transaction_state"
 
 
@@ -76,7 +78,7 @@ def read(path: str, *, records: bool = False) -> Iterator[Item]:
 
 def _small_file(path: str, suffix: str, data: bytes) -> Iterator[Item]:
     if suffix == ".txnindex":
-        yield from _aborted(data)
+        yield from _aborted(path, data)
     elif suffix == ".snapshot":
         for producer in snapshots.decode(data):
             names = (
@@ -93,11 +95,22 @@ def _small_file(path: str, suffix: str, data: bytes) -> Iterator[Item]:
         topic_id = checkpoint.decode_partition_metadata(data)
         yield {"kind": "topic id", "topic_id": None if topic_id is None else uuid_to_text(topic_id)}
     elif suffix == checkpoint.CLEAN_SHUTDOWN:
+        if data.strip():  # empty before Kafka 4
+            _must_be_json(path, data)
         yield {"kind": "clean shutdown", "broker_epoch": checkpoint.decode_clean_shutdown(data)}
-    elif suffix in (checkpoint.META_PROPERTIES, "quorum-state"):
+    elif suffix in (checkpoint.META_PROPERTIES, _QUORUM_STATE):
+        if suffix == _QUORUM_STATE:
+            _must_be_json(path, data)
         yield {"kind": "text", "text": data.decode("utf-8", "backslashreplace").rstrip()}
     else:
         raise Unreadable(f"{path} is none of the files of a log directory")
+
+
+def _must_be_json(path: str, data: bytes) -> None:
+    try:
+        json.loads(data)
+    except ValueError as error:
+        raise Unreadable(f"{path} is no JSON: {error}") from error
 
 
 # Batches and records.
@@ -234,10 +247,14 @@ def _time_entries(path: str) -> Iterator[Item]:
         yield {"kind": "time entry", "timestamp": entry.timestamp, "offset": base + entry.relative_offset}
 
 
-def _aborted(data: bytes) -> Iterator[Item]:
+def _aborted(path: str, data: bytes) -> Iterator[Item]:
     from blumfeld.storage.formats import TransactionIndex
 
+    if len(data) % _TRANSACTION_ENTRY_BYTES:
+        raise Unreadable(f"{path} has {len(data)} bytes, no multiple of {_TRANSACTION_ENTRY_BYTES}")
     for entry in TransactionIndex.parse(data):
+        if entry.version:
+            raise Unreadable(f"{path} has an entry of version {entry.version}, not 0")
         yield {
             "kind": "aborted",
             "producer_id": entry.producer_id,

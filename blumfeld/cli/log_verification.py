@@ -14,12 +14,13 @@ from blumfeld.cli.log_files import Item, Unreadable, base_offset_of, read, suffi
 from blumfeld.env import paths
 from blumfeld.env.disk import RealDisk
 from blumfeld.protocol.batch import CorruptBatch, RecordBatch
+from blumfeld.protocol.primitives import uuid_from_text
 from blumfeld.protocol.records import ControlType, control_type, read_records
 from blumfeld.storage import checkpoint
 from blumfeld.storage.producers import ProducerStates, replay
 from blumfeld.storage.scan import BadBatch, scan
 
-_DATA = ".log"
+_DATA, _SNAPSHOT, _PART = ".log", ".checkpoint", ".part"
 _MAX_UNPACKED_BYTES = 256 << 20
 
 
@@ -46,6 +47,10 @@ class Segment:
         self.aborted: list[tuple[int, int, int]] = []
         self.aborting: set[tuple[int, int]] = set()
         """(producer id, offset) of the markers that abort a transaction."""
+        self.has_gaps = False
+        """Whether offsets are missing within it, as compaction leaves it."""
+        self.is_whole = False
+        """Whether it could be read up to its end."""
 
 
 Read = Callable[[int], object]
@@ -77,17 +82,48 @@ def data_bytes(given: Sequence[str]) -> int:
 
 
 def _verify_alone(path: str) -> Iterator[Problem]:
+    if path.endswith(_PART):  # of a snapshot that is still being written
+        return
+    is_snapshot = suffix_of(path) == _SNAPSHOT
     try:
-        entries = list(read(path))
+        entries = list(read(path, records=is_snapshot))
     except (Unreadable, OSError) as error:
         yield Problem(path, str(error).removeprefix(f"{path}: "))
         return
+    if is_snapshot:
+        yield from _verify_metadata_snapshot(path, entries)
+    if suffix_of(path) == checkpoint.META_PROPERTIES:
+        yield from _verify_identity(path)
     for first, second in pairwise(entries):
         if first["kind"] in ("index entry", "time entry") and not _ascend(first, second):
             yield Problem(path, f"entries do not ascend: {_short(first)}, {_short(second)}")
     for item in entries:
         if item["kind"] == "damage":
             yield Problem(path, f"at byte {item['position']}: {item['reason']}")
+
+
+def _verify_metadata_snapshot(path: str, entries: list[Item]) -> Iterator[Problem]:
+    """A snapshot of the metadata log: sound batches between a header and a footer."""
+    for item in entries:
+        if item["kind"] == "batch" and not item["valid"]:
+            yield Problem(path, f"batch {item['base_offset']} at byte {item['position']}: the CRC does not fit")
+    told = [item.get("means", "") for item in entries if item["kind"] == "record"]
+    if not told or not told[0].startswith(ControlType.SNAPSHOT_HEADER.name):
+        yield Problem(path, "it does not begin with a snapshot's header")
+    if not told or not told[-1].startswith(ControlType.SNAPSHOT_FOOTER.name):
+        yield Problem(path, "it does not end with a snapshot's footer")
+
+
+def _verify_identity(path: str) -> Iterator[Problem]:
+    values = checkpoint.decode_properties(RealDisk().read_file(path))
+    node_id = values.get("node.id", values.get("broker.id", ""))
+    if not node_id.isdigit():
+        yield Problem(path, f"node.id {node_id!r} is no node's id")
+    try:
+        uuid_from_text(values.get("directory.id", ""))
+    except ValueError as error:
+        if "directory.id" in values:
+            yield Problem(path, f"directory.id {values['directory.id']!r} is no id: {error}")
 
 
 def _ascend(first: Item, second: Item) -> bool:
@@ -135,12 +171,31 @@ def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Generato
     complete = segments[0].base_offset == 0
     yield from _verify_snapshot(disk, directory, segments[-1].end_offset, states, complete=complete)
     yield from _verify_epochs(disk, directory, segments)
+    yield from _verify_gaps(disk, directory, segments)
     return segments[-1].end_offset
+
+
+def _verify_gaps(disk: RealDisk, directory: str, segments: list[Segment]) -> Iterator[Problem]:
+    """In a log that was never compacted each data file begins where the one before it ends."""
+    name = paths.name(directory)
+    compacted = _items(disk, paths.join(paths.parent(directory), checkpoint.CLEANER_OFFSETS))
+    if any(segment.has_gaps for segment in segments):
+        return
+    if any(f"{item['topic']}-{item['partition']}" == name for item in compacted):
+        return
+    for before, after in pairwise(segments):
+        if before.is_whole and before.end_offset < after.base_offset:
+            missing = f"offsets {before.end_offset} to {after.base_offset - 1}"
+            yield Problem(after.path, f"{missing} are missing before it: is a data file gone?")
 
 
 def _verify_claims(disk: RealDisk, directory: str, ends: dict[str, int]) -> Iterator[Problem]:
     """What the checkpoints at the root of a log directory say of its logs is there."""
-    for name, what in ((checkpoint.RECOVERY_POINTS, "was flushed"), (checkpoint.LOG_START_OFFSETS, "was deleted")):
+    for name, what in (
+        (checkpoint.RECOVERY_POINTS, "was flushed"),
+        (checkpoint.LOG_START_OFFSETS, "was deleted"),
+        (checkpoint.CLEANER_OFFSETS, "was compacted"),
+    ):
         path = paths.join(directory, name)
         for item in _items(disk, path):
             log = f"{item['topic']}-{item['partition']}"
@@ -158,6 +213,7 @@ def _verify_data(segment: Segment, states: ProducerStates, on_read: Read) -> Ite
             for what in _batch_problems(batch, segment):
                 yield Problem(segment.path, f"batch {batch.base_offset} at byte {position}: {what}")
             on_read(len(data))
+            segment.has_gaps = segment.has_gaps or batch.base_offset > segment.end_offset
             segment.end_offset = batch.next_offset
             largest = max(largest, batch.max_timestamp)
             segment.starts[position] = batch.last_offset
@@ -170,6 +226,7 @@ def _verify_data(segment: Segment, states: ProducerStates, on_read: Read) -> Ite
             if completed is not None and completed[0].aborted:
                 transaction = completed[0]
                 segment.aborted.append((transaction.producer_id, transaction.first_offset, transaction.last_offset))
+        segment.is_whole = True
     except BadBatch as error:
         yield Problem(segment.path, f"at byte {error.position}: {error.reason}")
     except CorruptBatch as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
@@ -439,6 +440,19 @@ else:
 
     def _lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform == "linux":
+            _lock_record(fd)
+
+    if sys.platform == "linux":
+        _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+        def _lock_record(fd: int) -> None:
+            """The kind of lock that Java takes (Apache Kafka's `.lock`); there it knows nothing of `flock`."""
+            try:
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOLCK):  # neither kernel nor network has it
+                    raise
 
     if sys.platform == "darwin":
 

@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 
 from blumfeld.cli.dump_log import command
 from blumfeld.env.disk import RealDisk
+from blumfeld.protocol.messages.control_records import SnapshotFooterRecord, SnapshotHeaderRecord
 from blumfeld.protocol.messages.coordinator_log import encode_key, encode_value
 from blumfeld.protocol.messages.metadata_log import TopicRecord, encode_metadata_record
 from blumfeld.protocol.messages.offsets_log import OffsetCommitKey, OffsetCommitValue
-from blumfeld.protocol.records import Header, Record, build_batch
+from blumfeld.protocol.records import ControlType, Header, Record, build_batch, control_batch
 from blumfeld.storage import checkpoint
 from blumfeld.storage.snapshots import decode, encode
 from tests.storage.history import History
@@ -177,6 +178,9 @@ def overwrite(path: Path, position: int, data: bytes) -> None:
         ("00000000000000000000.timeindex", 7, b"\xff", "largest timestamp"),
         ("00000000000000000000.txnindex", 9, b"\x63", "producer 12: offsets 5 to 6 were aborted, but are not listed"),
         ("00000000000000000000.txnindex", 25, b"\x05", "producer 12: no marker at 5 aborts offsets 5 to 5"),
+        ("00000000000000000000.txnindex", 1, b"\x02", "has an entry of version 2, not 0"),
+        ("00000000000000000000.txnindex", 34, b"\x00", "has 35 bytes, no multiple of 34"),
+        ("00000000000000000000.index", 40, bytes(3) + b"\x01", "no multiple of 8"),
         ("leader-epoch-checkpoint", 0, b"9", "not a leader epoch checkpoint"),
         ("leader-epoch-checkpoint", 4, b"7", "is not listed"),
     ],
@@ -216,6 +220,7 @@ def test_segments_that_overlap_are_seen(log: Path) -> None:
     [
         (checkpoint.RECOVERY_POINTS, "was flushed"),
         (checkpoint.LOG_START_OFFSETS, "was deleted"),
+        (checkpoint.CLEANER_OFFSETS, "was compacted"),
     ],
 )
 def test_checkpoints_that_claim_more_than_there_is(log: Path, name: str, what: str) -> None:
@@ -227,6 +232,93 @@ def test_checkpoints_that_claim_more_than_there_is(log: Path, name: str, what: s
     result = dump_log(log.parent, "--verify")
     assert result.exit_code == 1
     assert f"{path}: topic-0 {what} up to {end + 1}, but ends at {end}" in result.output
+
+
+def test_a_data_file_that_is_gone_is_missed_unless_the_log_is_compacted(log: Path) -> None:
+    _, second, third = sorted(log.glob("*.log"))[:3]
+    second.unlink()
+    result = dump_log(log.parent, "--verify")
+    assert result.exit_code == 1
+    missing = f"offsets {int(second.stem)} to {int(third.stem) - 1} are missing before it: is a data file gone?"
+    assert result.output.splitlines()[0] == f"{third}: {missing}"
+    (log.parent / checkpoint.CLEANER_OFFSETS).write_bytes(checkpoint.encode_offsets({("topic", 0): int(third.stem)}))
+    assert shown(log.parent, "--verify") == ["no problems"]
+
+
+def metadata_snapshot(directory: Path) -> Path:
+    """A snapshot of the metadata log, as a controller writes it."""
+    name = "00000000000000000007-0000000002.checkpoint"
+    topic = TopicRecord(name="orders", topic_id=bytes(16))
+    parts = [
+        control_batch(
+            [(ControlType.SNAPSHOT_HEADER, SnapshotHeaderRecord(version=0, last_contained_log_timestamp=0).encode(0))],
+            base_offset=0,
+            timestamp=0,
+            leader_epoch=2,
+        ),
+        build_batch([Record(1, 0, None, encode_metadata_record(topic, 0))], base_offset=1, leader_epoch=2),
+        control_batch(
+            [(ControlType.SNAPSHOT_FOOTER, SnapshotFooterRecord(version=0).encode(0))],
+            base_offset=2,
+            timestamp=0,
+            leader_epoch=2,
+        ),
+    ]
+    path = directory / "__cluster_metadata-0" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def test_a_metadata_snapshot_is_shown_and_verified(tmp_path: Path) -> None:
+    path = metadata_snapshot(tmp_path)
+    lines = shown(path, "--records")
+    assert "SNAPSHOT_HEADER" in lines[2]
+    assert "v0 TopicRecord(name='orders'" in lines[4]
+    assert "SNAPSHOT_FOOTER" in lines[6]
+    assert shown(tmp_path, "--verify") == ["no problems"]
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[8:12], "big") + 12
+    for damaged, what in (
+        (whole[: size + 70] + b"X" + whole[size + 71 :], f"batch 1 at byte {size}: the CRC does not fit"),
+        (whole[:-1], "is cut off by the end of the file"),
+        (whole[:size], "it does not end with a snapshot's footer"),
+        (whole[size:], "it does not begin with a snapshot's header"),
+        (b"", "it does not begin with a snapshot's header"),
+    ):
+        path.write_bytes(damaged)
+        for given in (path, tmp_path):
+            result = dump_log(given, "--verify")
+            assert result.exit_code == 1, what
+            assert what in result.output
+    path.rename(f"{path}.part")
+    assert shown(tmp_path, "--verify") == ["no problems"], "it was never finished"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "damaged", "what"),
+    [
+        (checkpoint.RECOVERY_POINTS, b"0\n1\nt 0 1\n", b"0\n2\nt 0 1\n", "checkpoint"),
+        (checkpoint.LOG_START_OFFSETS, b"0\n0\n", b"1\n0\n", "version 1 is not 0"),
+        (checkpoint.HIGH_WATERMARKS, b"0\n1\nt 0 1\n", b"0\n1\nt 0 x\n", "checkpoint"),
+        (checkpoint.CLEANER_OFFSETS, b"0\n1\nt 0 1\n", b"\xff\xfe", "checkpoint"),
+        (checkpoint.PARTITION_METADATA, b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAfw", b"version: 0\n", "topic_id"),
+        (checkpoint.CLEAN_SHUTDOWN, b'{"version":0,"brokerEpoch":4}', b'{"version":0,"brok', "is no JSON"),
+        (checkpoint.META_PROPERTIES, b"version=1\nnode.id=1\n", b"\0\0\0\0", "node.id '' is no node's id"),
+        (checkpoint.META_PROPERTIES, b"node.id=1\n", b"node.id=1\ndirectory.id=nothing\n", "is no id"),
+        ("quorum-state", b'{"leaderEpoch":3,"data_version":1}', b'{"leaderEpoch":3,"da', "is no JSON"),
+    ],
+)
+def test_damage_to_a_small_file_is_found(tmp_path: Path, name: str, good: bytes, damaged: bytes, what: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(good)
+    assert shown(path, "--verify") == ["no problems"]
+    path.write_bytes(damaged)
+    for given in (path, tmp_path):
+        result = dump_log(given, "--verify")
+        assert result.exit_code == 1, result.output
+        assert result.output.startswith(f"{path}: ")
+        assert what in result.output
 
 
 def test_damage_is_shown_where_it_is(log: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,6 +241,32 @@ def test_a_lock_is_held_once_and_can_be_given_back(place: Place) -> None:
     lock.release()
     place.disk.lock(place.path(".lock")).release()
     assert place.disk.exists(place.path(".lock"))
+
+
+LOCKS_AS_JAVA_DOES = """
+import fcntl, sys
+with open(sys.argv[1], "r+") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is but one kind of lock there")
+def test_a_lock_keeps_others_out_that_lock_as_java_does_and_is_kept_out_by_them(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    held = RealDisk().lock(str(path))
+    command = [sys.executable, "-c", LOCKS_AS_JAVA_DOES, str(path)]
+    refused = subprocess.run(command, input="", capture_output=True, text=True, timeout=20, check=False)
+    assert refused.stdout == ""
+    assert "BlockingIOError" in refused.stderr
+    held.release()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(DiskBusy):
+            RealDisk().lock(str(path))
+    RealDisk().lock(str(path)).release()
 
 
 def test_syncing_closing_and_the_rest(place: Place) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from blumfeld.cli.log_verification import verify
 from blumfeld.env.clock import SystemClock
-from blumfeld.env.disk import RealDisk
+from blumfeld.env.disk import DiskBusy, RealDisk
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.records import Record, build_batch
 from blumfeld.storage.compaction import Limits, Round, assess
@@ -129,6 +130,7 @@ def test_we_read_kafkas(
 ) -> None:
     directory = tmp_path / "t-0"
     theirs = kafka.ask("make", directory, seed, str(stop == "clean").lower())
+    assert list(verify([str(directory)], lambda size: None)) == []
     if stop == "clean":
         monkeypatch.setattr(Segment, "rebuild_indexes", lambda *_: pytest.fail("their indexes are good"))
     log = open_log(directory, clean=stop == "clean")
@@ -137,6 +139,18 @@ def test_we_read_kafkas(
     assert not log.append_as_leader(batch(b"next"), 9, now_ms=SystemClock().time_ms()).error
     log.close()
     assert kafka.ask("open", directory, "true", 0)["end"] == theirs["end"] + 1
+
+
+def test_kafkas_lock_and_ours_keep_each_other_out(kafka: KafkaLogs, tmp_path: Path) -> None:
+    disk, path = RealDisk(), tmp_path / ".lock"
+    lock = disk.lock(str(path))
+    assert not kafka.ask("lock", path)["locked"]
+    lock.release()
+    assert kafka.ask("lock", path)["locked"]
+    with pytest.raises(DiskBusy):
+        disk.lock(str(path))
+    kafka.ask("unlock", path)
+    disk.lock(str(path)).release()
 
 
 def test_we_go_on_where_kafka_was_and_kafka_where_we_were(kafka: KafkaLogs, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import org.apache.kafka.common.record.internal.SimpleRecord;
 import org.apache.kafka.common.utils.Time;
 import org.apache.kafka.server.common.RequestLocal;
 import org.apache.kafka.server.storage.log.FetchIsolation;
+import org.apache.kafka.server.util.FileLock;
 import org.apache.kafka.server.util.KafkaScheduler;
 import org.apache.kafka.storage.internals.log.AbortedTxn;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
@@ -44,12 +45,15 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
  *   make DIRECTORY SEED CLEAN             a log of all kinds of batches; closed, or left as a kill leaves it
  *   clean DIRECTORY FROM UPTO NOW RETENTION   a round of its cleaner over the offsets FROM to UPTO, as at the time
  *                                             NOW, with that delete.retention.ms; every batch that is left
+ *   lock FILE                             whether its lock could be taken, which is kept
+ *   unlock FILE                           give it back
  */
 public class Logs {
     private static final KafkaScheduler SCHEDULER = new KafkaScheduler(1);
     private static final BrokerTopicStats STATS = new BrokerTopicStats();
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final long NOW = System.currentTimeMillis();
+    private static FileLock lock;
 
     public static void main(String[] arguments) throws Exception {
         SCHEDULER.startup();
@@ -76,6 +80,14 @@ public class Logs {
         }
         if (words[0].equals("clean")) {
             return clean(directory, Long.parseLong(words[2]), Long.parseLong(words[3]), Long.parseLong(words[4]), words[5]);
+        }
+        if (words[0].equals("lock")) {
+            lock = new FileLock(directory);
+            return JSON.createObjectNode().put("locked", lock.tryLock());
+        }
+        if (words[0].equals("unlock")) {
+            lock.unlockAndClose();
+            return JSON.createObjectNode();
         }
         directory.mkdirs();
         UnifiedLog log = open(directory, true, 0);
