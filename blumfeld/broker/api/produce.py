@@ -163,8 +163,10 @@ def _note(
     if not result.duplicate:
         work.appended.append(partition)
     end = result.last_offset + 1
-    if result.must_flush and acks != NO_ACKS:
-        work.flushes.append((broker.replicas.logs.flushed(partition.log, end), answer))
+    if result.must_flush:
+        flush = broker.replicas.logs.flushed(partition.log, end)
+        if acks != NO_ACKS:
+            work.flushes.append((flush, answer))
     if acks == ALL_ACKS:
         state = partition.commit_state(end)
         if state is None:
