@@ -58,6 +58,12 @@ class LogConfig:
         return "delete" in self.cleanup_policy
 
     @property
+    def roll_ms(self) -> int:
+        """How long a segment takes records: not longer than one of them may wait for compaction (KIP-354)."""
+        lag = self.max_compaction_lag_ms
+        return lag if self.compact and 0 < lag < self.segment_ms else self.segment_ms
+
+    @property
     def log_append_time(self) -> bool:
         """Whether the log stamps batches with the time of their arrival."""
         return self.message_timestamp_type == "LogAppendTime"

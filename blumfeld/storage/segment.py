@@ -86,7 +86,7 @@ class Segment:
         self.txn_index = TransactionIndex(home.disk, path + TXN_INDEX_SUFFIX + suffix, exists=has_txn_index)
         self.full = False
         """Whether an index has no room left, so that the segment has to be rolled."""
-        jitter = config.segment_jitter_ms
+        jitter = min(config.segment_jitter_ms, config.roll_ms)
         self.roll_jitter_ms = home.jitter(jitter) if jitter > 0 and home.jitter is not None else 0
         self._created_ms = home.clock.time_ms()
         self._first_timestamp: int | None = None
@@ -214,7 +214,7 @@ class Segment:
         if first is None:
             first = self._load_first_timestamp()
         waited = max_timestamp - first if first >= 0 else now_ms - self._created_ms
-        return waited > config.segment_ms - self.roll_jitter_ms
+        return waited > config.roll_ms - self.roll_jitter_ms
 
     def _load_first_timestamp(self) -> int:
         first = -1

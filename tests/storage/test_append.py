@@ -124,6 +124,17 @@ def test_a_segment_rolls_by_the_time_of_its_records(bench: LogBench) -> None:
     assert [segment.base_offset for segment in bench.log.segments] == [0, 2]
 
 
+@pytest.mark.parametrize(("policy", "bases"), [("compact", [0, 2]), ("delete", [0])])
+def test_a_compacted_segment_takes_no_longer_than_its_records_may_wait(
+    bench: LogBench, policy: str, bases: list[int]
+) -> None:
+    """Kept active for longer, it would keep them from compaction."""
+    bench.configure(cleanup_policy=(policy,), max_compaction_lag_ms=1000, message_timestamp_after_max_ms=10**9)
+    for wait_ms in (0, 1000, 1001):
+        bench.append(batch(b"v", timestamp=NOW + wait_ms))
+    assert [segment.base_offset for segment in bench.log.segments] == bases
+
+
 def test_a_segment_without_timestamps_rolls_by_the_clock(bench: LogBench) -> None:
     bench.configure(segment_ms=1000)
     bench.append(batch(b"a", timestamp=-1))
