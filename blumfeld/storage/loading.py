@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from blumfeld.storage import checkpoint
 from blumfeld.storage.errors import CorruptLog
 from blumfeld.storage.log import Log, parse_name
+from blumfeld.storage.recovery import REPORT_SECONDS
 
 if TYPE_CHECKING:
     from blumfeld.storage.data_directory import DataDirectory
@@ -26,7 +27,6 @@ METADATA_TOPIC = "__cluster_metadata"
 _DELETED = "-delete"
 _SET_ASIDE = ("-future", "-stray")
 _LONGEST_NAME = 255
-_REPORT_SECONDS = 5.0
 
 
 def deleted_name(topic: str, partition: int, unique: str) -> str:
@@ -111,7 +111,7 @@ def _load_in_threads(directory: DataDirectory, names: list[str], config: LogConf
                 _logger.error("%s", error)
                 directory.damaged[parse_name(opening[done])] = error
             now = clock.monotonic()
-            if now - reported >= _REPORT_SECONDS:
+            if now - reported >= REPORT_SECONDS:
                 reported = now
                 _logger.info("%s: %d of %d logs recovered", directory.path, count, len(names))
     if names:

@@ -46,6 +46,7 @@ SWAP = ".swap"
 _RAFT_SNAPSHOT_DELETED = ".checkpoint.deleted"
 _ATTRIBUTES_AT = 21
 _NEVER_BEGUN = 2**63 - 1
+REPORT_SECONDS = 5.0
 
 
 def open_log(log: Log, *, clean: bool, recovery_point: int, log_start_offset: int, high_watermark: int) -> None:
@@ -223,9 +224,11 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
     stored_starts = dict(log.epochs.entries)
     log.epochs.truncate_from_end(end_offset)  # found again in the batches; what the file says of them may be outdated
     _prepare_producers(log, first, log_start_offset)
+    progress = _Progress(log, first)
     damage: BadBatch | None
     for index in range(first, len(log.segments)):
         segment = log.segments[index]
+        progress.reached(index, end_offset)
         if index > first:
             if segment.base_offset < end_offset:
                 damage = BadBatch(0, f"it begins below {end_offset}, where the one before it ends")
@@ -254,6 +257,29 @@ def _recover(log: Log, first: int, recovery_point: int, log_start_offset: int) -
     log.unsealed = True  # index files were written anew, and not synced
     log.names_changed = log.parent_changed = True  # the process may have ended before it synced them
     log.cut = True  # nor what it may have cut off
+
+
+class _Progress:
+    """Says now and then how far the recovery of one long log has come."""
+
+    def __init__(self, log: Log, first: int) -> None:
+        self._log = log
+        self._first = first
+        self._told = log.home.clock.monotonic()
+
+    def reached(self, index: int, offset: int) -> None:
+        """Segment number `index` is next; everything below `offset` has been read."""
+        now = self._log.home.clock.monotonic()
+        if now - self._told >= REPORT_SECONDS:
+            self._told = now
+            count = len(self._log.segments) - self._first
+            _logger.info(
+                "%s: %d of %d segments recovered, up to offset %d",
+                self._log.topic_partition,
+                index - self._first,
+                count,
+                offset,
+            )
 
 
 _ADVICE = (

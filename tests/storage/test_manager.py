@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,22 @@ def test_logs_are_there_again(two: Office, stop: str) -> None:
         assert log is not None
         assert log.topic_id == ID_A
         assert everything(log) == list(range(number))
+
+
+def test_a_long_recovery_says_how_many_logs_it_has_done(
+    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        fill(office.manager.create("t", number, ID_A), 1, clock=office.clock)
+    seconds = iter(range(0, 1000, 3))
+    monkeypatch.setattr(ManualClock, "monotonic", lambda _: next(seconds))
+    with caplog.at_level(logging.INFO):
+        office.kill()
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("loading")]
+    root = office.roots[0]
+    assert said[0] == f"{root} was not closed cleanly: recovering 4 logs"
+    assert any(line.endswith("of 4 logs recovered") for line in said[1:-1])
+    assert said[-1].startswith(f"{root}: 4 logs recovered in ")
 
 
 def test_a_partition_is_made_where_it_was_assigned(two: Office) -> None:

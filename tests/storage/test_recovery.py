@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -270,6 +271,28 @@ def test_what_is_cut_is_reported(bench: LogBench, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING):
         bench.open()
     assert "cut at offset 9, 500 bytes that were never flushed go" in caplog.text
+
+
+def test_a_long_recovery_says_how_far_it_has_come(
+    bench: LogBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.configure(segment_bytes=3000)
+    bench.fill(30)
+    bench.kill()
+    batches = Segment.batches
+
+    def slowly(self: Segment, start: int = 0) -> Any:
+        bench.clock.advance(2)
+        return batches(self, start)
+
+    monkeypatch.setattr(Segment, "batches", slowly)
+    with caplog.at_level(logging.INFO):
+        bench.open()
+    assert [record.getMessage() for record in caplog.records if "segments recovered" in record.getMessage()] == [
+        "topic-0: 3 of 10 segments recovered, up to offset 9",
+        "topic-0: 6 of 10 segments recovered, up to offset 18",
+        "topic-0: 9 of 10 segments recovered, up to offset 27",
+    ]
 
 
 def test_opening_twice_gives_the_same_log(bench: LogBench) -> None:
