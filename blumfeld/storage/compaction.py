@@ -224,8 +224,9 @@ class Round:
         log.home.disk.open(cleaned.data.path, create=True).close()
         written.append(cleaned)
         kept = len(self._cleaning.transactions.kept)
-        cleaned.data.pin().truncate(0)
+        file = cleaned.data.pin()
         try:
+            file.truncate(0)
             changed = len(group) > 1
             for segment in group:
                 changed = self._copy(segment, cleaned) or changed
@@ -280,17 +281,20 @@ class Round:
             noted.clear()
 
     def _discard(self, written: list[Segment]) -> None:
-        """Remove what was written for nothing."""
-        disk = self.log.home.disk
+        """Remove what was written for nothing; where the disk fails, the next start does."""
+        log = self.log
+        disk = log.home.disk
         for segment in written:
             segment.data.close()
             segment.offset_index.release()
             segment.time_index.release()
-            if self.log.deleted or self.log.home.error is not None:
-                continue
-            for path in segment.paths():
-                if disk.exists(path):
-                    disk.remove(path)
+            try:
+                for path in segment.paths():
+                    if not log.deleted and log.home.error is None and disk.exists(path):
+                        disk.remove(path)
+            except OSError as error:
+                if not log.deleted:
+                    log.home.fail(error, f"compacting {log.topic_partition}")
         written.clear()
 
     def _group(self) -> None:

@@ -110,9 +110,7 @@ def finish_replacement(log: Log, new: list[Segment], old: list[Segment]) -> None
                     segment.rename(CLEANED, SWAP)
                     disk.sync_directory(log.directory)
             for segment in old:
-                segment.data.close()
-                segment.offset_index.release()
-                segment.time_index.release()
+                _let_go(segment)
                 for path in segment.rename("", DELETED):
                     log.home.throw_away(path, due_ms)
             disk.sync_directory(log.directory)
@@ -127,3 +125,12 @@ def finish_replacement(log: Log, new: list[Segment], old: list[Segment]) -> None
     except OSError as error:
         log.home.fail(error, f"replacing segments of {log.topic_partition}")
         raise
+    finally:
+        for segment in old:  # nobody else knows them any more
+            _let_go(segment)
+
+
+def _let_go(segment: Segment) -> None:
+    segment.data.close()
+    segment.offset_index.release()
+    segment.time_index.release()

@@ -185,7 +185,8 @@ class History:
         """The newest committed value of each key."""
         state: dict[bytes, bytes] = {}
         for record in self.committed():
-            assert record.key is not None
+            if record.key is None:
+                continue
             if record.value is None:
                 state.pop(record.key, None)
             else:

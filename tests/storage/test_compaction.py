@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -366,6 +367,11 @@ _action = st.one_of(
         st.sampled_from([11, 12, 13]),
         st.integers(0, 4),
     ),
+    st.tuples(
+        st.just("write before it was compacted"),
+        st.lists(st.tuples(st.one_of(st.none(), _keys), _values), min_size=1, max_size=4),
+        st.integers(0, 4),
+    ),
     st.tuples(st.just("end"), st.sampled_from([11, 12, 13]), st.booleans(), st.booleans()),
     st.tuples(st.just("roll")),
     st.tuples(st.just("compact")),
@@ -381,6 +387,10 @@ def play(history: History, actions: list[tuple[object, ...]], checkpoint: list[i
                 history.write(*records, producer_id=producer_id, codec=codec)  # type: ignore[misc]
             case ("transact", records, int(producer_id), int(codec)):
                 history.write(*records, producer_id=producer_id, codec=codec, transactional=True)  # type: ignore[misc]
+            case ("write before it was compacted", records, int(codec)):
+                history.log.update_config(replace(history.config, cleanup_policy=("delete",)))
+                history.write(*records, codec=codec)  # type: ignore[misc]
+                history.log.update_config(history.config)
             case ("end", int(producer_id), bool(commit), bool(bump)):
                 if producer_id in history.open_transactions:
                     history.end(producer_id, commit=commit, bump=bump)

@@ -10,6 +10,7 @@ from blumfeld.env.clock import ManualClock
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.protocol.errors import ErrorCode
 from tests.storage.builders import NOW, LogBench, batch, marker, sized_batch
+from tests.storage.history import DIRECTORY, History
 
 STORAGE_ERROR = ErrorCode.KAFKA_STORAGE_ERROR
 
@@ -196,6 +197,83 @@ def test_an_error_at_any_call_leaves_a_log_that_opens(code: int) -> None:
         assert found == list(range(bench.log.log_start_offset, bench.log.log_end_offset)), number
         bench.append(batch(b"next"))
         bench.stop()
+
+
+def left_by_a_kill(number: int) -> tuple[LogBench, FaultyDisk, list[int]]:
+    """A log that was killed: several segments, transactions, a torn end, files to be deleted; and its offsets."""
+    bench, disk = faulty(number)
+    bench.open(topic_id=bytes(range(16)))
+    for sequence in range(12):
+        data = sized_batch(900, producer_id=1, producer_epoch=0, base_sequence=sequence, transactional=sequence > 8)
+        bench.append(data, epoch=sequence // 5)
+    bench.append(marker(commit=False, producer_id=1), origin="coordinator")
+    bench.commit()
+    bench.log.flush(6)
+    bench.log.delete_old_segments(lambda segment, _: segment.base_offset == 0, "test")
+    offsets = bench.read_all()
+    bench.kill()
+    newest = max(name for name in bench.names() if name.endswith(".log"))
+    file = disk.open(f"{bench.directory}/{newest}")
+    file.append(b"torn")
+    file.close()
+    return bench, disk, offsets
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_an_error_at_any_call_of_a_recovery_loses_nothing(code: int) -> None:
+    failed = 0
+    for number in range(1_000):
+        bench, disk, offsets = left_by_a_kill(number)
+        disk.inject(code, after=number, times=None)
+        try:
+            bench.open(recovery_point=6)
+        except OSError:
+            failed += 1
+        else:
+            break
+        finally:
+            disk.recover()
+        bench.kill()
+        assert disk.open_handles() == [], number
+        log = bench.open(recovery_point=6)
+        assert bench.read_all() == offsets, number
+        assert log.producers.by_id[1].last_sequence == 11, number
+        assert [each.first_offset for each in log.aborted_transactions(0, 20)] == [9], number
+        bench.stop()
+    assert failed > 40
+    assert bench.read_all() == offsets
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_an_error_at_any_call_of_a_compaction_loses_nothing(code: int) -> None:
+    failed = 0
+    for number in range(1_000):
+        disk = FaultyDisk(number)
+        history = History(disk=disk, index_interval_bytes=300)
+        for count in range(60):
+            history.put(f"k{count % 7}", "v" * 90, producer_id=count % 3)
+        history.put("t", "aborted", producer_id=11, transactional=True)
+        history.end(11, commit=False)
+        history.roll()
+        state = history.state()
+        disk.inject(code, after=number, times=None)
+        try:
+            history.compact()
+        except OSError:
+            failed += 1
+        else:
+            break
+        finally:
+            disk.recover()
+        history.reopen(clean=False)
+        assert history.state() == state, number
+        assert not [name for name in disk.list(DIRECTORY) if name.endswith((".cleaned", ".swap"))], number
+        history.compact()
+        assert history.state() == state, number
+        assert history.offsets() == history.survivors(history.log.active.base_offset, tombstones=True), number
+        history.log.abandon()
+        assert disk.open_handles() == [], number
+    assert failed > 50
 
 
 @pytest.mark.parametrize("seed", range(10))

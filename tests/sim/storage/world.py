@@ -534,13 +534,14 @@ class World:
             due = assess(self.log, self.random.choice([0, self.model.cleaned]), self.clock.time_ms())
             if due is None:
                 return
-            self.counts["compact"] += 1
+            self.counts["compaction begun"] += 1
             self.model.cleaned = max(self.model.cleaned, due.upper)
             limits = Limits(self.random.choice([1_000, 1 << 20]), 600)
             self.round = Round(due, self.clock.time_ms(), limits).steps()
         try:
             next(self.round)()
         except StopIteration:
+            self.counts["compact"] += 1
             self.round = None
         except Interrupted:
             self.counts["interrupted"] += 1
