@@ -263,6 +263,8 @@ class Partition:
 
     def check_epoch(self, current_leader_epoch: int, *, must_lead: bool) -> ErrorCode:
         """Whether a reader's idea of the leader epoch (−1: none) fits and this replica may serve it (KIP-320)."""
+        if self.log.home.error is not None:
+            return ErrorCode.KAFKA_STORAGE_ERROR
         if current_leader_epoch >= 0 and current_leader_epoch != self.leader_epoch:
             older = current_leader_epoch < self.leader_epoch
             return ErrorCode.FENCED_LEADER_EPOCH if older else ErrorCode.UNKNOWN_LEADER_EPOCH

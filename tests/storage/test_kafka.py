@@ -174,7 +174,19 @@ def compact(log: Log) -> None:
         step()
 
 
-@pytest.mark.parametrize("fate", ["closed", "killed and recovered", "compacted", "compacted, killed and recovered"])
+def lose_power(directory: Path) -> None:
+    """What a power cut may leave: a batch torn at the end, and indexes that lost theirs."""
+    newest = max(path for path in directory.glob("*.log") if path.stat().st_size)
+    with newest.open("ab") as file:
+        file.write(bytes(batch(b"torn", base_offset=int(newest.stem) + 1_000))[:-3])
+    for index in (newest.with_suffix(".index"), newest.with_suffix(".timeindex")):
+        index.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "fate",
+    ["closed", "killed and recovered", "torn and recovered", "compacted", "compacted, killed and recovered"],
+)
 def test_dump_log_segments_has_nothing_to_complain_of(tmp_path: Path, fate: str) -> None:
     directory = tmp_path / "t-0"
     log = open_log(directory, clean=True)
@@ -182,8 +194,10 @@ def test_dump_log_segments_has_nothing_to_complain_of(tmp_path: Path, fate: str)
     aborted = log.aborted_transactions(0, log.log_end_offset)
     if "compacted" in fate:
         compact(log)
-    if "killed" in fate:
+    if "recovered" in fate:
         log.abandon()
+        if "torn" in fate:
+            lose_power(directory)
         log = open_log(directory, clean=False)
     end = log.log_end_offset
     log.close()
@@ -191,6 +205,7 @@ def test_dump_log_segments_has_nothing_to_complain_of(tmp_path: Path, fate: str)
     assert f"lastOffset: {end - 1} " in output
     assert output.count("Dumping") > (4 if "compacted" in fate else 10)
     assert "coordinatorEpoch: 3" in output
+    assert "currentTxnFirstOffset: " in output, "of a producer's snapshot"
     if fate == "closed":
         for transaction in aborted:
             assert f"producerId: {transaction.producer_id} firstOffset: {transaction.first_offset} " in output

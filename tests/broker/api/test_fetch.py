@@ -111,6 +111,19 @@ def test_only_what_is_committed(world: World) -> None:
     assert (values(data), data.high_watermark) == (["a"], 1)
 
 
+def test_a_partition_whose_disk_fails_is_a_storage_error_and_the_others_are_read(world: World) -> None:
+    world.create_topic([1], partitions=2)
+    for index in (0, 1):
+        partition = world[1].partition(index)
+        partition.append_as_leader(batch("a"), acks=1, now=0.0, now_ms=world.clock.time_ms())
+        partition.log.update_high_watermark(1)
+    world[1].partition(0).log.home.fail(OSError(5, "Input/output error"), "reading")
+    failed, fine = parts(ask(world, request((0, 0), (1, 0))))
+    assert failed.error_code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert not failed.records
+    assert (fine.error_code, values(fine)) == (ErrorCode.NONE, ["a"])
+
+
 def test_offsets_outside_the_log(world: World) -> None:
     world.create_topic([1])
     world[1].produce("a")

@@ -92,6 +92,12 @@ def test_special_timestamps_have_a_first_version(world: World, timestamp: int, s
     assert ask(world, -7).error_code == ErrorCode.UNSUPPORTED_VERSION
 
 
+@pytest.mark.parametrize("timestamp", [T0, -1, -2, -3, -4])
+def test_a_partition_whose_disk_fails_is_a_storage_error(world: World, timestamp: int) -> None:
+    world[1].partition().log.home.fail(OSError(5, "Input/output error"), "reading")
+    assert ask(world, timestamp).error_code == ErrorCode.KAFKA_STORAGE_ERROR
+
+
 def test_consumers_see_what_is_committed_and_followers_all() -> None:
     world = World(2)
     world.create_topic([1, 2])

@@ -72,6 +72,14 @@ def test_from_version_13_topics_have_ids(world: World) -> None:
     assert unknown.error_code == ErrorCode.UNKNOWN_TOPIC_ID
 
 
+def test_a_partition_whose_disk_fails_is_a_storage_error_and_the_others_take_records(world: World) -> None:
+    world.create_topic([1], partitions=2)
+    world[1].partition(0).log.home.fail(OSError(28, "No space left on device"), "writing")
+    failed, fine = answers(answer(world, request((0, batch("a")), (1, batch("b")))))
+    assert (failed.error_code, failed.base_offset) == (ErrorCode.KAFKA_STORAGE_ERROR, -1)
+    assert (fine.error_code, fine.base_offset) == (ErrorCode.NONE, 0)
+
+
 def test_a_partition_that_is_nowhere(world: World) -> None:
     world.create_topic([1])
     (data,) = answers(answer(world, request((7, batch("a")))))
