@@ -12,13 +12,15 @@ thread, what it does in between belongs to the log's owner and touches no file, 
 Invariants
 - Nothing at or above the last stable offset, in the active segment, or younger than min.compaction.lag.ms is touched.
 - The keys that are noted fit into the memory allowed; what does not fit waits for the next round.
-- A log that was cut, deleted, or whose segments went meanwhile keeps what it has: the round ends with `Interrupted`.
+- A log that was cut, deleted, or whose segments went while they were rewritten keeps what it has: the round ends with
+  `Interrupted`. What retention took away before its turn came is passed over.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +36,7 @@ from blumfeld.storage.scan import scan
 from blumfeld.storage.segment import Segment
 
 if TYPE_CHECKING:
-    from blumfeld.env.disk import Buffer
+    from blumfeld.env.disk import Buffer, File
     from blumfeld.storage.log import Log
 
 _logger = logging.getLogger(__name__)
@@ -161,13 +163,14 @@ class Round:
         yield self._prepare
         end = max(self._offsets.latest_offset + 1, self._due.first_dirty)
         for group in self._groups:
+            if not any(segment in self.log.segments for segment in group):
+                continue  # retention was faster
             written: list[Segment] = []
             try:
                 yield partial(self._rewrite, group, written)
                 self._check()
                 for segment in group:
-                    if segment not in self.log.segments:
-                        raise Interrupted(f"{segment} is gone")
+                    self._check_there(segment)
             except (Interrupted, GeneratorExit):
                 self._discard(written)
                 raise
@@ -182,9 +185,24 @@ class Round:
         if log.generation != self._generation or log.deleted or log.home.error is not None:
             raise Interrupted(f"{log.topic_partition} changed while it was compacted")
 
+    def _check_there(self, segment: Segment) -> None:
+        if segment not in self.log.segments:
+            raise Interrupted(f"{segment} is gone")
+
     # In a thread.
+    @contextmanager
+    def _reading(self, segment: Segment) -> Iterator[File]:
+        """Its data file; `Interrupted` where retention has taken it away."""
+        try:
+            with segment.data.pinned() as file:
+                yield file
+        except FileNotFoundError:
+            self._check_there(segment)
+            raise
+
     def _prepare(self) -> None:
         self._note_keys()
+        self._check()
         self._group()
 
     def _note_keys(self) -> None:
@@ -196,9 +214,9 @@ class Round:
         transactions = CleanedTransactions(self._dirty_aborted)
         first_dirty = self._due.first_dirty
         for segment, end in zip(self._segments, self._ends, strict=True):
-            if end <= first_dirty:
+            if end <= first_dirty or segment not in self.log.segments:
                 continue
-            with segment.data.pinned() as file:
+            with self._reading(segment) as file:
                 for _, _, data in scan(file, 0, segment.size):
                     batch = RecordBatch(data)
                     if batch.last_offset < first_dirty:
@@ -252,7 +270,7 @@ class Round:
         parts: list[Buffer] = []
         noted: list[tuple[int, int, int]] = []
         pending = 0
-        with segment.data.pinned() as file:
+        with self._reading(segment) as file:
             for _, _, data in scan(file, 0, segment.size):
                 self._step(len(data))
                 batch = RecordBatch(data)

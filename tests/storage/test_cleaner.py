@@ -134,6 +134,28 @@ def test_a_log_cut_during_a_round_is_tried_again() -> None:
     assert shop.run() > 0
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_segments_that_retention_takes_during_a_round_are_no_disk_error(steps: int) -> None:
+    shop = Shop(dirty())
+    log = shop.histories[0].log
+    shop.turn()
+    for _ in range(steps):
+        shop.work()
+        shop.turn()
+    log.advance_log_start_offset(log.segments[3].base_offset)
+    start = log.log_start_offset
+    count = log.delete_old_segments(
+        lambda _, following: following is not None and following.base_offset <= start, "test"
+    )
+    assert count > 0
+    log.home.empty_trash(1 << 60)
+    shop.run()
+    assert log.home.error is None
+    shop.clock.advance(60)
+    shop.run()
+    assert shop.cleaner.checkpoints[("topic", 0)] == log.active.base_offset
+
+
 def test_damaged_data_make_a_log_uncleanable_and_spare_the_others() -> None:
     damaged, good = dirty(), dirty()
     damaged.log.topic = "damaged"
