@@ -34,6 +34,7 @@ from blumfeld.storage.offset_map import OffsetMap
 from blumfeld.storage.recovery import CLEANED
 from blumfeld.storage.scan import scan
 from blumfeld.storage.segment import Segment
+from blumfeld.storage.txn_index import overlapping
 
 if TYPE_CHECKING:
     from blumfeld.env.disk import Buffer, File
@@ -139,12 +140,13 @@ class Round:
         self._limits = limits
         self._generation = log.generation
         self._segments = [segment for segment in log.segments if segment.base_offset < due.upper]
+        self._start = log.segments[0].base_offset
         self._ends = [*(segment.base_offset for segment in self._segments[1:]), due.upper]
         self._offsets = OffsetMap(limits.map_bytes)
-        self._dirty_aborted = log.aborted_transactions(due.first_dirty, due.upper)
+        self._sealed, self._active_aborted = log.segments[:-1], log.active.txn_index.copy()
         self._cleaning = Cleaning(
             self._offsets,
-            CleanedTransactions(log.aborted_transactions(log.segments[0].base_offset, due.upper)),
+            CleanedTransactions([]),
             {producer.producer_id: (producer.last_offset, producer.epoch) for producer in log.producers.by_id.values()},
             upper=due.upper,
             now_ms=now_ms,
@@ -201,17 +203,29 @@ class Round:
             raise
 
     def _prepare(self) -> None:
-        self._note_keys()
+        aborted = self._aborted()
+        self._cleaning.transactions = CleanedTransactions(overlapping(aborted, self._start, self._due.upper))
+        self._note_keys(CleanedTransactions(overlapping(aborted, self._due.first_dirty, self._due.upper)))
         self._check()
         self._group()
 
-    def _note_keys(self) -> None:
+    def _aborted(self) -> list[bytes]:
+        """What the transaction indexes said when the round began, of segments that are still there."""
+        copies = []
+        for segment in self._sealed:
+            try:
+                copies.append(segment.txn_index.copy())
+            except FileNotFoundError:
+                if segment in self.log.segments:
+                    raise
+        return [*copies, self._active_aborted]
+
+    def _note_keys(self, transactions: CleanedTransactions) -> None:
         """Put the keys of the dirty part into the map, as far as they fit.
 
         Flushed first: what supersedes a record, or says that it was aborted, must not be lost after the record is gone.
         """
         self.log.flush()
-        transactions = CleanedTransactions(self._dirty_aborted)
         first_dirty = self._due.first_dirty
         for segment, end in zip(self._segments, self._ends, strict=True):
             if end <= first_dirty or segment not in self.log.segments:

@@ -8,6 +8,7 @@ Invariants: there is no file before the first abort; last offsets ascend.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -51,6 +52,12 @@ class TransactionIndex:
             del content[len(content) - len(content) % ENTRY.size :]
             self._content = content
         return content
+
+    def copy(self) -> bytes:
+        """All entries as they are now, for `overlapping`. From any thread: nothing is kept, nothing changes."""
+        content = self._content
+        data = self._disk.read_file(self.path) if content is None and self.exists else bytes(content or b"")
+        return data[: len(data) - len(data) % ENTRY.size]
 
     def all(self) -> list[AbortedTransaction]:
         """Every entry."""
@@ -97,3 +104,13 @@ class TransactionIndex:
                 file.sync()
             finally:
                 file.close()
+
+
+def overlapping(copies: Iterable[bytes], start: int, end: int) -> list[AbortedTransaction]:
+    """The transactions that overlap [start, end), from copies of the indexes of successive segments."""
+    return [
+        AbortedTransaction(*fields[1:])
+        for copy in copies
+        for fields in ENTRY.iter_unpack(copy)
+        if fields[3] >= start and fields[2] < end
+    ]

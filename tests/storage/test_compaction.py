@@ -337,6 +337,30 @@ def test_appends_and_reads_go_on_between_the_steps() -> None:
     assert history.offsets() == history.survivors(due.upper, tombstones=True)
 
 
+def test_between_the_steps_no_file_is_touched() -> None:
+    """What is done there, appends wait for."""
+    disk = FaultyDisk(1)
+    history = full_history(disk=disk)
+    for producer in (1, 2, 3):
+        history.put("t", "aborted", producer_id=producer, transactional=True)
+        history.end(producer, commit=False)
+    history.roll()
+    history.reopen()
+    due = assess(history.log, 0, history.clock.time_ms())
+    assert due is not None
+    calls = disk.calls
+    steps = Round(due, history.clock.time_ms(), Limits()).steps()
+    count = 0
+    for step in steps:
+        assert disk.calls == calls
+        step()
+        calls = disk.calls
+        count += 1
+    assert disk.calls == calls
+    assert count > 4
+    assert history.offsets() == history.survivors(due.upper, tombstones=True)
+
+
 def test_a_full_disk_stops_the_round_and_spares_the_log() -> None:
     disk = FaultyDisk(1)
     history = full_history(disk=disk)

@@ -8,7 +8,7 @@ import pytest
 
 from blumfeld.env.disk import Disk
 from blumfeld.storage.results import AbortedTransaction
-from blumfeld.storage.txn_index import TransactionIndex
+from blumfeld.storage.txn_index import TransactionIndex, overlapping
 
 
 @pytest.fixture
@@ -61,6 +61,18 @@ def test_ranges_that_overlap_are_found(
     found: list[AbortedTransaction] = []
     assert filled(disk, path).collect(start, end, found) is complete
     assert [aborted.producer_id for aborted in found] == producers
+
+
+def test_a_copy_stays_as_it_was(disk: Disk, path: str) -> None:
+    index = filled(disk, path)
+    again = TransactionIndex(disk, path, exists=True)
+    copy = index.copy()
+    assert again.copy() == copy
+    index.truncate(0)
+    assert index.copy() == b""
+    assert overlapping([copy[:34], b"", copy[34:]], 11, 31) == ABORTED[1:]
+    assert overlapping([copy], 0, 30) == ABORTED[:2]
+    assert TransactionIndex(disk, path + "x", exists=False).copy() == b""
 
 
 def test_truncation_drops_markers_at_or_behind_the_offset(disk: Disk, path: str) -> None:
