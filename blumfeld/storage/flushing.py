@@ -89,15 +89,24 @@ def _sync_segment(log: Log, segment: Segment, following: int | None) -> None:
                 file.sync()
             return
         segment.sync()
-        if following in log.snapshots.offsets:
-            file = log.home.disk.open(log.snapshots.path(following))
-            try:
-                file.sync()
-            finally:
-                file.close()
     except FileNotFoundError:
         if segment in log.segments and not log.deleted:
             raise  # else retention or a truncation took it away meanwhile
+    if following in log.snapshots.offsets:
+        _sync_snapshot(log, following)
+
+
+def _sync_snapshot(log: Log, offset: int) -> None:
+    try:
+        file = log.home.disk.open(log.snapshots.path(offset))
+    except FileNotFoundError:
+        if offset in log.snapshots.offsets and not log.deleted:
+            raise  # else what follows it was cut off or merged meanwhile
+        return
+    try:
+        file.sync()
+    finally:
+        file.close()
 
 
 def _write_small_files(log: Log) -> None:

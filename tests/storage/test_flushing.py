@@ -13,6 +13,7 @@ from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Disk
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.storage.flushing import GroupCommit
+from blumfeld.storage.snapshots import Snapshots
 from tests.storage.builders import NOW, LogBench, batch, sized_batch
 
 TOPIC_ID = bytes(range(16))
@@ -103,6 +104,25 @@ def test_a_failed_flush_takes_the_directory_offline() -> None:
     assert bench.log.offline
     with pytest.raises(OSError, match="Input/output"):
         bench.log.flush()
+
+
+def test_a_truncation_that_overtakes_a_flush_is_no_disk_error(bench: LogBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot that the flush is about to sync goes with the segment that began there."""
+    bench.configure(segment_bytes=4000)
+    bench.fill(10)
+    path, cuts = Snapshots.path, [3]
+
+    def cut_first(self: Snapshots, offset: int) -> str:
+        if cuts:
+            bench.log.truncate_to(cuts.pop())
+        return path(self, offset)
+
+    monkeypatch.setattr(Snapshots, "path", cut_first)
+    bench.log.flush()
+    assert not cuts
+    assert bench.log.home.error is None
+    assert bench.log.flush() == bench.log.recovery_point == 3
+    bench.append()
 
 
 def test_a_stop_cleans_up(bench: LogBench) -> None:
