@@ -9,11 +9,12 @@ import pytest
 from blumfeld.testing import Cluster
 
 CONFIG = {"min.insync.replicas": "2"}
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
 def _cluster() -> Iterator[Cluster]:
-    with Cluster(brokers=3, config=CONFIG) as cluster:
+    with Cluster(brokers=3, config=CONFIG, timeout_s=PATIENCE_S) as cluster:
         yield cluster
 
 

@@ -42,7 +42,7 @@ class SteadyProducer:
             {
                 "bootstrap.servers": servers,
                 "linger.ms": 0,
-                "message.timeout.ms": 60_000,
+                "message.timeout.ms": 120_000,
                 "log_level": 0,
                 **settings,
             }
@@ -63,10 +63,10 @@ class SteadyProducer:
     def finish(self) -> None:
         """Send no more, and wait until all that was sent is acknowledged or has failed."""
         self._ending.set()
-        self._thread.join(90)
+        self._thread.join(150)
         assert not self._thread.is_alive()
 
-    def wait_for_acks(self, count: int = 1, timeout_s: float = 30.0) -> None:
+    def wait_for_acks(self, count: int = 1, timeout_s: float = 60.0) -> None:
         """Return when that many more records are acknowledged."""
         wanted = len(self.acknowledged) + count
         deadline = time.monotonic() + timeout_s
@@ -97,7 +97,7 @@ class SteadyProducer:
             while (left := due - time.monotonic()) > 0:
                 self._producer.poll(left)
             self._producer.poll(0)
-        self._producer.flush(60)
+        self._producer.flush(120)
 
     def _on_delivery(self, error: Any, message: Any) -> None:
         if error is None:

@@ -10,13 +10,13 @@ from blumfeld.cluster.link import Link, LinkError
 from blumfeld.env.environment import Env
 from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest, DescribeQuorumResponse
 from blumfeld.protocol.messages.elect_leaders import ElectLeadersRequest
-from blumfeld.testing import Cluster
+from blumfeld.testing import Cluster, Kafka
 from tests.cluster_e2e.steady import SteadyProducer
 
 METADATA_TOPIC = "__cluster_metadata"
 EVERYBODY = [1, 2, 3]
-BACK_S = 15.0
-"""How long a broker may take until it is back in every ISR."""
+BACK_S = 60.0
+"""How long a broker may take until it is back in every ISR, on a machine that is busy with something else."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = BACK_S) -> None:
@@ -38,7 +38,7 @@ async def _quorum(cluster: Cluster) -> DescribeQuorumResponse:
             continue
         link = Link(Env.real(), broker.host, broker.port, client_id="story")
         try:
-            response: DescribeQuorumResponse = await link.send(request, timeout_ms=2_000)
+            response: DescribeQuorumResponse = await link.send(request, timeout_ms=10_000)
         except LinkError as error:
             last = error
         else:
@@ -72,7 +72,7 @@ def elect_preferred_leaders(cluster: Cluster) -> int:
         broker = next(b for b in cluster.brokers.values() if b.is_running)
         link = Link(Env.real(), broker.host, broker.port, client_id="story")
         try:
-            response = await link.send(ElectLeadersRequest(election_type=0, topic_partitions=None, timeout_ms=5_000))
+            response = await link.send(ElectLeadersRequest(election_type=0, topic_partitions=None, timeout_ms=30_000))
         finally:
             link.close()
         assert not response.error_code
@@ -83,18 +83,45 @@ def elect_preferred_leaders(cluster: Cluster) -> int:
 
 def leader(cluster: Cluster, topic: str, partition: int = 0) -> int:
     """The partition's leader; waits until there is one."""
-    return cluster.kafka.leaders(topic)[partition]
+    found = -1
+
+    def look() -> bool:
+        nonlocal found
+        found = cluster.kafka.leaders(topic)[partition]
+        return found >= 0
+
+    wait_until(look, f"{topic}-{partition} has a leader")
+    return found
 
 
-def wait_for_isr(cluster: Cluster, topic: str, isr: list[int] | None = None, partition: int = 0) -> None:
-    """Return when the ISR is that; everybody by default."""
+def wait_for_isr(
+    cluster: Cluster, topic: str, isr: list[int] | None = None, partition: int = 0, *, at: int | None = None
+) -> None:
+    """Return when the ISR is that, as any broker tells it or the one `at`; everybody by default."""
     wanted = EVERYBODY if isr is None else isr
-    wait_until(lambda: cluster.kafka.isr(topic, partition) == wanted, f"the ISR of {topic}-{partition} is {wanted}")
+    what = f"the ISR of {topic}-{partition} is {wanted}"
+    if at is None:
+        wait_until(lambda: cluster.kafka.isr(topic, partition) == wanted, what)
+    else:
+        broker = cluster.brokers[at]
+        with Kafka(f"{broker.host}:{broker.port}") as kafka:  # it knows no other broker, and so asks no other
+            wait_until(lambda: kafka.isr(topic, partition) == wanted, f"{what} at broker {at}")
+
+
+def wait_until_all_in_sync(cluster: Cluster) -> None:
+    """Return when every partition of every topic has all its replicas in sync."""
+    kafka = cluster.kafka
+
+    def in_sync() -> bool:
+        topics = kafka._run(kafka._cluster.metadata()).topics
+        return all(sorted(p.isr_nodes) == sorted(p.replica_nodes) for topic in topics for p in topic.partitions)
+
+    wait_until(in_sync, "all replicas are in sync")
 
 
 def put_leader_on(cluster: Cluster, node: int, config: Mapping[str, str] | None = None) -> str:
     """A new topic of one partition that this node leads."""
-    for _ in range(20):
+    for _ in range(100):  # the controller draws who leads
         topic = cluster.kafka.topic(partitions=1, config=config)
         if leader(cluster, topic) == node:
             return topic

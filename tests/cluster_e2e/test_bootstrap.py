@@ -19,9 +19,9 @@ def test_partitions_of_every_leader_are_reached_through_any_broker(cluster: Clus
     server = f"{cluster.brokers[door].host}:{cluster.brokers[door].port}"
     producer = PythonProducer(bootstrap_servers=server, acks="all")
     for partition in range(6):
-        assert producer.send(topic, b"python", partition=partition).get(10).partition == partition
+        assert producer.send(topic, b"python", partition=partition).get(60).partition == partition
     producer.close()
-    consumer = PythonConsumer(topic, bootstrap_servers=server, auto_offset_reset="earliest", consumer_timeout_ms=10_000)
+    consumer = PythonConsumer(topic, bootstrap_servers=server, auto_offset_reset="earliest", consumer_timeout_ms=60_000)
     found = {record.partition for _, record in zip(range(6), consumer, strict=False)}
     consumer.close()
     assert found == set(range(6))

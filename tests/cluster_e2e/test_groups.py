@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaException
 from kafka import KafkaConsumer as PythonConsumer
+from kafka.errors import KafkaConnectionError
 
 from blumfeld.testing import Cluster
 from blumfeld.testing.kafka import unique_name
@@ -74,7 +75,11 @@ class PythonMember:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            for records in self._consumer.poll(100).values():
+            try:
+                found = self._consumer.poll(100)
+            except KafkaConnectionError:  # no broker answers at the moment: applications poll again
+                continue
+            for records in found.values():
                 self.seen.extend(int(record.value) for record in records)
         self._consumer.close()
 

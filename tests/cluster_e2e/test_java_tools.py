@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from blumfeld.testing import Cluster
-from tests.cluster_e2e.story import active_controller, leader, put_leader_on, wait_for_isr, wait_until
+from blumfeld.testing import Cluster, Kafka
+from tests.cluster_e2e.conftest import PATIENCE_S
+from tests.cluster_e2e.story import (
+    active_controller,
+    leader,
+    put_leader_on,
+    wait_for_isr,
+    wait_until,
+    wait_until_all_in_sync,
+)
 from tests.interop.java_tools import JavaTools
 
 pytestmark = pytest.mark.java
@@ -31,13 +40,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def _cluster(data: Path) -> Iterator[Cluster]:
     config = {"min.insync.replicas": "2", "metadata.log.max.record.bytes.between.snapshots": "4096"}
-    with Cluster(brokers=3, data=data, config=config) as cluster:
+    with Cluster(brokers=3, data=data, config=config, timeout_s=PATIENCE_S) as cluster:
         yield cluster
 
 
 def test_topics(cluster: Cluster, tools: JavaTools) -> None:
     servers = ("--bootstrap-server", cluster.bootstrap_servers)
     tools.run("TopicCommand", *servers, "--create", "--topic", "spread", "--partitions", "6")
+    wait_until_everybody_knows(cluster, "spread", 6)
     described = tools.run("TopicCommand", *servers, "--describe", "--topic", "spread")
     assert "PartitionCount: 6\tReplicationFactor: 3" in described
     rows = [row for row in described.splitlines() if row.startswith("\tTopic: spread")]
@@ -45,17 +55,35 @@ def test_topics(cluster: Cluster, tools: JavaTools) -> None:
     assert {row.split("Leader: ")[1][0] for row in rows} == {"1", "2", "3"}
     placed = "1:2:3,3:2:1"
     tools.run("TopicCommand", *servers, "--create", "--topic", "placed", "--replica-assignment", placed)
+    wait_until_everybody_knows(cluster, "placed", 2)
     assert cluster.kafka.leaders("placed") == {0: 1, 1: 3}
     tools.run("TopicCommand", *servers, "--alter", "--topic", "placed", "--partitions", "5")
-    assert len(cluster.kafka.leaders("placed")) == 5
+    wait_until_everybody_knows(cluster, "placed", 5)
     cluster.brokers[3].kill()
-    wait_until(lambda: cluster.kafka.isr("spread") == [1, 2], "the ISR has shrunk")
+    for node in (1, 2):
+        for partition in range(6):
+            wait_for_isr(cluster, "spread", [1, 2], partition, at=node)
     lagging = tools.run("TopicCommand", *servers, "--describe", "--under-replicated-partitions")
     assert lagging.count("Topic: spread") == 6
     cluster.brokers[3].restart()
     wait_for_isr(cluster, "spread")
     tools.run("TopicCommand", *servers, "--delete", "--topic", "spread")
+    wait_until_everybody_knows(cluster, "spread", 0)
     assert "spread" not in tools.run("TopicCommand", *servers, "--list").split()
+
+
+def wait_until_everybody_knows(cluster: Cluster, topic: str, partitions: int) -> None:
+    """Until every broker tells of a topic with so many partitions, or of none where there are to be 0.
+
+    A change is answered when one broker knows it, and the tools ask whichever they like.
+    """
+    for broker in cluster.brokers.values():
+        with Kafka(f"{broker.host}:{broker.port}") as kafka:
+
+            def known() -> int:
+                return len(kafka.leaders(topic)) if topic in kafka.topics() else 0
+
+            wait_until(lambda: known() == partitions, f"broker {broker.id} knows {topic}")
 
 
 def test_the_quorum(cluster: Cluster, tools: JavaTools) -> None:
@@ -85,6 +113,7 @@ def test_elections(cluster: Cluster, tools: JavaTools) -> None:
     done = tools.run("LeaderElectionCommand", "--bootstrap-server", cluster.bootstrap_servers, *what)
     assert f"Successfully completed leader election (PREFERRED) for partitions {topic}-0" in done
     wait_until(lambda: leader(cluster, topic) == 2, "the preferred leader leads")
+    wait_until_all_in_sync(cluster)  # or others can't be led by those whom they prefer
     again = tools.run(
         "LeaderElectionCommand", "--bootstrap-server", cluster.bootstrap_servers, "--election-type", "preferred",
         "--all-topic-partitions",
@@ -105,29 +134,44 @@ def test_the_cluster_and_its_features(cluster: Cluster, tools: JavaTools) -> Non
 def test_the_metadata_log_and_its_snapshots(cluster: Cluster, tools: JavaTools, data: Path) -> None:
     for number in range(30):
         cluster.kafka.topic(f"many-{number}", partitions=3)
-    home = data / str(active_controller(cluster)) / "__cluster_metadata-0"
 
-    def snapshots() -> list[Path]:
-        return [path for path in sorted(home.glob("*.checkpoint")) if not path.name.startswith("0" * 20)]
+    def dump(*files: Path) -> str:
+        names = ",".join(map(str, files))
+        dumped = tools.run("DumpLogSegments", DECODER, "--deep-iteration", "--files", names)
+        _assert_content(dumped)
+        return dumped
 
-    wait_until(lambda: bool(snapshots()), "there is a snapshot")
     for broker in cluster.brokers.values():
         home = data / str(broker.id) / "__cluster_metadata-0"
-        logs = ",".join(str(path) for path in sorted(home.glob("*.log")))
-        dumped = tools.run("DumpLogSegments", DECODER, "--deep-iteration", "--files", logs)
-        for kind in ("LeaderChange", "REGISTER_BROKER_RECORD", "REGISTER_CONTROLLER_RECORD", "TOPIC_RECORD", "NO_OP"):
-            assert kind in dumped
-        _assert_content(dumped)
-    files = [*snapshots(), home / f"{'0' * 20}-{'0' * 10}.checkpoint"]
-    for path in files:
-        dumped = tools.run("DumpLogSegments", DECODER, "--deep-iteration", "--files", str(path))
+        wait_until(partial(_tells_of_all, home, dump), f"every kind of record is in the log of broker {broker.id}")
+        wait_until(partial(_has_snapshot_of, "many-0", home, dump), f"broker {broker.id} has a snapshot of it all")
+        for path in _snapshots(home):
+            dumped = dump(path)
+            assert "SnapshotHeader" in dumped
+            assert "SnapshotFooter" in dumped
+        assert dumped.count("REGISTER_BROKER_RECORD") == 3
+        dumped = dump(home / f"{'0' * 20}-{'0' * 10}.checkpoint")
         assert "SnapshotHeader" in dumped
         assert "SnapshotFooter" in dumped
-        _assert_content(dumped)
-    assert "KRaftVoters" in dumped
-    newest = tools.run("DumpLogSegments", DECODER, "--deep-iteration", "--files", str(snapshots()[-1]))
-    assert newest.count("REGISTER_BROKER_RECORD") == 3
-    assert "many-0" in newest
+        assert "KRaftVoters" in dumped
+
+
+KINDS = ("LeaderChange", "REGISTER_BROKER_RECORD", "REGISTER_CONTROLLER_RECORD", "TOPIC_RECORD", "NO_OP")
+
+
+def _tells_of_all(home: Path, dump: Callable[..., str]) -> bool:
+    dumped = dump(*sorted(home.glob("*.log")))
+    return all(kind in dumped for kind in KINDS)
+
+
+def _has_snapshot_of(topic: str, home: Path, dump: Callable[..., str]) -> bool:
+    found = _snapshots(home)
+    return bool(found) and topic in dump(found[-1])
+
+
+def _snapshots(home: Path) -> list[Path]:
+    """All but the one that the directory began with, oldest first."""
+    return [path for path in sorted(home.glob("*.checkpoint")) if not path.name.startswith("0" * 20)]
 
 
 def _assert_content(dumped: str) -> None:
