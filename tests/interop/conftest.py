@@ -8,13 +8,13 @@ import pytest
 
 from blumfeld.testing import Cluster
 from tests.interop.clients.all import CLIENTS
-from tests.interop.clients.face import Client
+from tests.interop.clients.face import PATIENCE_S, Client
 
 
 @pytest.fixture(scope="session")
 def durable_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One broker process that keeps its data on disk."""
-    with Cluster(data=tmp_path_factory.mktemp("durable")) as cluster:
+    with Cluster(data=tmp_path_factory.mktemp("durable"), timeout_s=PATIENCE_S) as cluster:
         yield cluster
 
 

@@ -5,18 +5,18 @@ It formats a directory of its own, or takes the place of the broker that left it
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blumfeld.launch.plan import PLAN_FILE, Plan
+from blumfeld.launch.ports import free_port
 from tests.interop.java import class_path
 
 CLUSTER_ID = "AAAAAAAAQAC5AAAAAAAAAA"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 STARTED = "Kafka Server started"
 
 LOGGING = """\
@@ -153,11 +153,8 @@ class ApacheKafka:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now."""
-    holders = [socket.socket() for _ in range(count)]
-    for holder in holders:
-        holder.bind(("127.0.0.1", 0))
-    ports = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
+    """Ports that nobody uses now, and that no outgoing connection gets before they are bound, a JVM's start later."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port("127.0.0.1", ports))
+    return list(ports)

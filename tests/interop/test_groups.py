@@ -13,13 +13,13 @@ import pytest
 from blumfeld.testing import Cluster
 from blumfeld.testing.kafka import unique_name
 from tests.interop.clients.all import CLIENTS
-from tests.interop.clients.face import Client, Member, Sent
+from tests.interop.clients.face import PATIENCE_S, Client, Member, Sent
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 40) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"still not so: {what}"
@@ -49,7 +49,7 @@ def test_each_partition_is_owned_by_exactly_one_member(
     members = [client.join(group, topic) for _ in range(size)]
     try:
         # Not before all have joined: who owns a partition for a moment would read what the next owner reads again.
-        durable_broker.kafka.wait_for_assignment(group, members=size, timeout=40)
+        durable_broker.kafka.wait_for_assignment(group, members=size, timeout=PATIENCE_S)
         assert client.group_members(group) == size
         idle = max(0, size - PARTITIONS)
         wait_for(
@@ -94,7 +94,7 @@ def test_partitions_of_a_killed_member_go_to_the_others(
         assert victim.stdout is not None
         assert victim.stdout.readline() == b"assigned\n"
         victim.kill()
-    wait_for(lambda: owned_once([survivor], topic), "the survivor owns all", 30)
+    wait_for(lambda: owned_once([survivor], topic), "the survivor owns all")
     survivor.close()
 
 
@@ -125,7 +125,7 @@ def test_a_static_member_comes_back_to_what_it_had(client: Client, topic: str, g
     assert client.group_members(group) == 2  # its place is kept until its session ends
     again = client.join(group, topic, instance="two")
     wait_for(lambda: again.assignment() == had, "it has the same partitions")
-    assert owned_once([first, again], topic)
+    wait_for(lambda: owned_once([first, again], topic), "the other has kept its own")
     again.close()
     first.close()
 
@@ -166,7 +166,7 @@ def test_a_new_member_goes_on_from_the_commit(client: Client, topic: str, group:
 
 @pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
 def test_commits_and_groups_survive_a_restart_of_the_broker(kind: type[Client], tmp_path: Path) -> None:
-    with Cluster(data=tmp_path / "data") as cluster:
+    with Cluster(data=tmp_path / "data", timeout_s=PATIENCE_S) as cluster:
         topic, group = cluster.kafka.topic(partitions=PARTITIONS), unique_name("group")
         client = kind(cluster.bootstrap_servers)
         client.produce(topic, [Sent(str(n).encode(), partition=n % PARTITIONS) for n in range(30)])

@@ -57,7 +57,7 @@ def test_the_console_producer_and_consumer_with_a_group(durable_broker: Cluster)
     lines = [f"line-{n}" for n in range(200)]
     settings = ("--command-property", "compression.type=zstd", "--command-property", "enable.idempotence=true")
     tool(PRODUCER, *servers, "--topic", topic, *settings, stdin="\n".join(lines) + "\n")
-    options = ("--from-beginning", "--max-messages", "200", "--timeout-ms", "30000", "--group", group)
+    options = ("--from-beginning", "--max-messages", "200", "--timeout-ms", "60000", "--group", group)
     assert tool(CONSUMER, *servers, "--topic", topic, *options).splitlines() == lines
     described = tool(GROUPS, *servers, "--describe", "--group", group)
     row = next(line.split() for line in described.splitlines() if line.startswith(group))

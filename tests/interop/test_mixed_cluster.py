@@ -116,7 +116,7 @@ def test_our_broker_joins_kafkas_controller(tmp_path: Path) -> None:
             bootstrap_servers=f"{HOST}:{ports[OURS]}",
             group_id="group",
             auto_offset_reset="earliest",
-            consumer_timeout_ms=30_000,
+            consumer_timeout_ms=60_000,
         )
         assert [record.value for _, record in zip(range(2), consumer, strict=False)] == [b"first", b"second"]
         consumer.commit()

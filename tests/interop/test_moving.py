@@ -112,7 +112,7 @@ def commit(servers: str, offsets: Mapping[int, int]) -> None:
 def trim(servers: str, topic: str, partition: int, offset: int) -> None:
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
-        future.result(10)
+        future.result(60)
 
 
 @contextmanager
@@ -256,7 +256,7 @@ def test_apache_kafka_serves_every_record_from_our_data_directory_and_we_go_on_a
 def wait_until_cleaned(kafka: Kafka, directory: Path, line: str) -> None:
     """Until a broker has written that into its cleaner-offset-checkpoint."""
     checkpoint = directory / "cleaner-offset-checkpoint"
-    kafka.wait_until(lambda: checkpoint.exists() and line in checkpoint.read_text(), f"it says {line!r}", 30)
+    kafka.wait_until(lambda: checkpoint.exists() and line in checkpoint.read_text(), f"it says {line!r}", 120)
 
 
 def clean_a_copy(data: Path, copy: Path, expected: dict[str, Any]) -> int:
@@ -313,7 +313,7 @@ def test_our_broker_serves_every_record_from_apache_kafkas_data_directory_and_ka
     ours = our_broker(theirs, tmp_path)
     ours.start()
     try:
-        with Kafka(ours.wait_ready(30).bootstrap_servers) as kafka:
+        with Kafka(ours.wait_ready(60).bootstrap_servers) as kafka:
             assert everything(kafka) == expected
             kafka.produce("plain", b"by us", partition=0)
             commit(theirs.bootstrap_servers, {0: 8})
@@ -357,7 +357,7 @@ def test_a_directory_of_a_newer_metadata_version_is_refused_and_kafka_still_star
         kafka.produce("t", b"1", b"2")
     ours = our_broker(theirs, tmp_path)
     ours.start()
-    assert ours.wait(30) == 1
+    assert ours.wait(60) == 1
     said = ours.tail()
     assert "metadata.version at level" in said
     assert "kafka-features.sh downgrade --release-version 4.0" in said

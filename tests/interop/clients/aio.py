@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
-from tests.interop.clients.face import Client, Got, Member, Membership, Sent, TooLarge
+from tests.interop.clients.face import PATIENCE_S, Client, Got, Member, Membership, Sent, TooLarge
 
 ACKS: dict[str, Any] = {"0": 0, "1": 1, "all": "all"}
 
@@ -24,7 +25,7 @@ class _Loop:
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True, name="aiokafka").start()
 
-    def run(self, coroutine: Coroutine[Any, Any, Any], timeout_s: float = 60) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, Any], timeout_s: float = 2 * PATIENCE_S) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout_s)
 
 
@@ -82,7 +83,7 @@ class AioMember(Member):
         # aiokafka's commit is a coroutine: awaited at once, or started and looked at later.
         future = asyncio.run_coroutine_threadsafe(self._consumer.commit(), _loop().loop)
         if wait:
-            future.result(20)
+            future.result(PATIENCE_S)
         else:
             future.add_done_callback(lambda done: done.result())
 
@@ -267,9 +268,8 @@ class Aio(Client):
 
 async def _poll_until(consumer: Any, count: int) -> list[Got]:
     got: list[Got] = []
-    for _ in range(300):
-        if len(got) >= count:
-            break
+    deadline = time.monotonic() + PATIENCE_S
+    while len(got) < count and time.monotonic() < deadline:
         for records in (await consumer.getmany(timeout_ms=100)).values():
             got += [_got(record) for record in records]
     return got

@@ -20,7 +20,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from tests.interop.clients.face import Client, Got, Membership, Sent, TooLarge
+from tests.interop.clients.face import PATIENCE_S, Client, Got, Membership, Sent, TooLarge
 from tests.interop.clients.polling import PollingMember
 
 
@@ -117,7 +117,7 @@ class Confluent(Client):
                 on_delivery=report(position),
                 **options,
             )
-        assert producer.flush(20) == 0
+        assert producer.flush(PATIENCE_S) == 0
         if any(f.code() == KafkaError.MSG_SIZE_TOO_LARGE for f in failures):
             raise TooLarge
         assert not failures, failures
@@ -147,7 +147,7 @@ class Confluent(Client):
     def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         consumer = self._consumer()
         try:
-            found = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp_ms)], timeout=10)[0]
+            found = consumer.offsets_for_times([TopicPartition(topic, partition, timestamp_ms)], timeout=PATIENCE_S)[0]
             return int(found.offset) if found.offset >= 0 else None
         finally:
             consumer.close()
@@ -155,7 +155,7 @@ class Confluent(Client):
     def produce_after_seek_to_end(self, topic: str, value: bytes) -> list[Got]:
         consumer = self._consumer()
         try:
-            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
+            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=PATIENCE_S)[1]
             consumer.assign([TopicPartition(topic, 0, end)])
             self.produce(topic, [Sent(value, partition=0)])
             return _poll_until(consumer, 1)
@@ -175,16 +175,16 @@ class Confluent(Client):
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
-        self._admin().create_topics([topic])[name].result(20)
+        self._admin().create_topics([topic])[name].result(PATIENCE_S)
 
     def delete_topic(self, name: str) -> None:
-        self._admin().delete_topics([name])[name].result(20)
+        self._admin().delete_topics([name])[name].result(PATIENCE_S)
 
     def list_topics(self) -> set[str]:
-        return set(self._admin().list_topics(timeout=10).topics)
+        return set(self._admin().list_topics(timeout=PATIENCE_S).topics)
 
     def partition_count(self, topic: str) -> int:
-        described = self._admin().describe_topics(TopicCollection([topic]))[topic].result(20)
+        described = self._admin().describe_topics(TopicCollection([topic]))[topic].result(PATIENCE_S)
         return len(described.partitions)
 
     def topic_config(self, topic: str) -> Mapping[str, Any]:
@@ -195,26 +195,28 @@ class Confluent(Client):
 
     def _config(self, kind: ConfigResource.Type, name: str) -> Mapping[str, Any]:
         resource = ConfigResource(kind, name)
-        found = self._admin().describe_configs([resource])[resource].result(20)
+        found = self._admin().describe_configs([resource])[resource].result(PATIENCE_S)
         return {name: entry.value for name, entry in found.items()}
 
     def broker_ids(self) -> set[int]:
-        return {node.id for node in self._admin().describe_cluster().result(20).nodes}
+        return {node.id for node in self._admin().describe_cluster().result(PATIENCE_S).nodes}
 
     def groups(self) -> set[str]:
-        return {g.group_id for g in self._admin().list_consumer_groups().result(20).valid}
+        return {g.group_id for g in self._admin().list_consumer_groups().result(PATIENCE_S).valid}
 
     def group_members(self, group: str) -> int:
-        return len(self._admin().describe_consumer_groups([group])[group].result(20).members)
+        return len(self._admin().describe_consumer_groups([group])[group].result(PATIENCE_S).members)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        found = self._admin().list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(20)
+        found = (
+            self._admin().list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(PATIENCE_S)
+        )
         return {tp.partition: tp.offset for tp in found.topic_partitions if tp.topic == topic}
 
 
 def _poll_until(consumer: Any, count: int) -> list[Got]:
     got: list[Got] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while len(got) < count and time.monotonic() < deadline:
         message = consumer.poll(0.1)
         if message is not None:

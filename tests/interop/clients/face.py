@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+PATIENCE_S = 60
+"""How long a client may take for anything, on a machine that is busy with something else."""
+
 
 @dataclass(frozen=True)
 class Sent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaConnectionError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from tests.interop.clients.face import Client, Got, Membership, Sent, TooLarge
+from tests.interop.clients.face import PATIENCE_S, Client, Got, Membership, Sent, TooLarge
 from tests.interop.clients.polling import PollingMember
 
 ACKS: dict[str, Any] = {"0": 0, "1": 1, "all": "all"}
@@ -91,11 +92,11 @@ class KafkaPython(Client):
                 )
                 for r in records
             ]
-            placed = [future.get(timeout=20) for future in futures]
+            placed = [future.get(timeout=PATIENCE_S) for future in futures]
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             raise TooLarge from error
         finally:
-            producer.close(timeout=10)
+            producer.close(timeout=PATIENCE_S)
         return [(metadata.partition, metadata.offset) for metadata in placed]
 
     def _consumer(self) -> Any:
@@ -210,9 +211,8 @@ def _flat_config(found: Any, topic: str) -> Mapping[str, Any]:
 
 def _poll_until(consumer: Any, count: int) -> list[Got]:
     got: list[Got] = []
-    for _ in range(300):
-        if len(got) >= count:
-            break
+    deadline = time.monotonic() + PATIENCE_S
+    while len(got) < count and time.monotonic() < deadline:
         for records in consumer.poll(timeout_ms=100).values():
             got += [_got(record) for record in records]
     return got

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 
-from tests.interop.clients.face import Got, Member
+from tests.interop.clients.face import PATIENCE_S, Got, Member
 
 
 class PollingMember(Member):
@@ -69,11 +69,11 @@ class PollingMember(Member):
     def commit(self, *, wait: bool) -> None:
         self._committed.clear()
         self._commit = "sync" if wait else "async"
-        assert self._committed.wait(20), "commit was not done"
+        assert self._committed.wait(PATIENCE_S), "commit was not done"
         self._check()
 
     def close(self) -> None:
         self._ending = True
-        self._thread.join(30)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "the member does not end"
         self._check()
