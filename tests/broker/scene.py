@@ -22,6 +22,9 @@ from blumfeld.protocol.messages.list_groups import ListGroupsRequest, ListGroups
 from blumfeld.protocol.messages.produce import ProduceRequest, ProduceResponse
 from blumfeld.protocol.schema import Request
 
+PATIENCE_S = 60
+"""How long anything may take, on a machine that is busy with something else."""
+
 
 def configured(**settings: str) -> Config:
     """The test profile with properties, whose dots are written as underscores."""
@@ -77,7 +80,7 @@ class Scene:
         return reader, writer
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await asyncio.sleep(0.005)
 
@@ -110,7 +113,7 @@ def heartbeat(correlation_id: int) -> bytes:
 
 async def correlation_ids(reader: asyncio.StreamReader, count: int) -> list[int]:
     found = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         for _ in range(count):
             size = struct.unpack(">i", await reader.readexactly(4))[0]
             found.append(struct.unpack(">i", (await reader.readexactly(size))[:4])[0])
@@ -118,7 +121,7 @@ async def correlation_ids(reader: asyncio.StreamReader, count: int) -> list[int]
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             return await reader.read(1) == b""
         except ConnectionResetError:

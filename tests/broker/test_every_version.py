@@ -46,7 +46,7 @@ class Scene:
 
     async def ask(self, request: Request, version: int) -> Any:
         host, _, port = self.cluster.bootstrap_servers.partition(":")
-        link = Link(Env.real(), host, int(port), client_id="every-version", request_timeout_ms=10_000)
+        link = Link(Env.real(), host, int(port), client_id="every-version", request_timeout_ms=60_000)
         try:
             return await link.send(request, max_version=version)
         finally:

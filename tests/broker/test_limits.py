@@ -154,7 +154,7 @@ async def test_limits_change_while_connections_are_there(scenes: list[Scene]) ->
 
 
 async def test_idle_connections_are_closed_and_busy_or_waiting_ones_are_not(scenes: list[Scene]) -> None:
-    scene = await opened(scenes, connections_max_idle_ms="200")
+    scene = await opened(scenes, connections_max_idle_ms="1000")  # more than the loop ever stands still
     idle, _ = await scene.connect()
     busy, busy_writer = await scene.connect()
     waiting, writer = await scene.connect()
@@ -180,7 +180,7 @@ async def test_a_frame_that_never_ends_is_idle_too(scenes: list[Scene]) -> None:
 
 
 async def test_a_peer_that_takes_no_replies_is_idle_too(scenes: list[Scene]) -> None:
-    scene = await opened(scenes, connections_max_idle_ms="200")
+    scene = await opened(scenes, connections_max_idle_ms="1000")  # more than the loop ever stands still
     scene.groups = [ListGroupsResponse.Group(group_id="g" * 1000, protocol_type="consumer")] * 100
     _, writer = await scene.connect()
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads and writes
@@ -317,7 +317,7 @@ async def test_who_has_gone_while_its_request_waits_is_noticed(scenes: list[Scen
 
 
 async def test_who_can_not_be_noticed_to_have_gone_is_idle(scenes: list[Scene]) -> None:
-    scene = await opened(scenes, connections_max_idle_ms="100")
+    scene = await opened(scenes, connections_max_idle_ms="500")
     _, writer = await scene.connect()
     writer.write(heartbeat(1) + b"".join(list_groups(n) for n in range(5000)))
     await scene.until(lambda: scene.started == [1])

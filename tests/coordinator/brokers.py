@@ -112,7 +112,7 @@ class Brokers:
     async def call(self, node_id: int, request: Request, version: int, *, connection_id: int = 1) -> Any:
         """Call the handler and wait for the answer."""
         reply = self.start(node_id, request, version, connection_id=connection_id)
-        return await asyncio.wait_for(reply, 5) if isinstance(reply, Awaitable) else reply
+        return await asyncio.wait_for(reply, 60) if isinstance(reply, Awaitable) else reply
 
     # --- stories -----------------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class Brokers:
 
     async def loaded(self, node_id: int) -> None:
         """Wait until the broker has loaded what it leads."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.groups[node_id].runtime.is_loading:
                 await asyncio.sleep(0)
 

@@ -17,6 +17,8 @@ from blumfeld.storage.snapshots import Snapshots
 from tests.storage.builders import NOW, LogBench, batch, sized_batch
 
 TOPIC_ID = bytes(range(16))
+PATIENCE_S = 60
+"""How long a sync may take, on a disk that is busy with something else."""
 
 
 def faulty(seed: int) -> LogBench:
@@ -184,7 +186,7 @@ class _GatedFile:
 
     def sync(self) -> None:
         self._disk.waiting.set()
-        assert self._disk.gate.acquire(timeout=10)
+        assert self._disk.gate.acquire(timeout=PATIENCE_S)
         self._disk.syncs += 1
         self._file.sync()
 
@@ -204,15 +206,15 @@ def test_all_that_wait_share_a_sync(
     commit = GroupCommit(executor)
     bench.fill(1)
     first = commit.request(bench.log, 1)
-    assert gated.waiting.wait(10)
+    assert gated.waiting.wait(PATIENCE_S)
     later = []
     for number in range(2, 12):
         bench.fill(1)
         later.append(commit.request(bench.log, number))
     assert not first.done()
     gated.gate.release(2)
-    assert first.result(10) == 1, "the sync that was under way when they came does not count for the others"
-    assert [future.result(10) for future in later] == [11] * 10
+    assert first.result(PATIENCE_S) == 1, "the sync that was under way when they came does not count for the others"
+    assert [future.result(PATIENCE_S) for future in later] == [11] * 10
     assert gated.syncs == 2
     assert commit.request(bench.log, 11).done()
     bench.stop()
@@ -225,7 +227,7 @@ def test_waiters_hear_of_a_failure(executor: ThreadPoolExecutor) -> None:
     assert isinstance(bench.disk, FaultyDisk)
     bench.disk.inject(5, operation="sync", times=None)
     with pytest.raises(OSError, match="Input/output"):
-        commit.request(bench.log, 1).result(10)
+        commit.request(bench.log, 1).result(PATIENCE_S)
 
 
 def test_who_gives_up_waiting_does_not_hold_up_the_others(
@@ -237,15 +239,15 @@ def test_who_gives_up_waiting_does_not_hold_up_the_others(
     commit = GroupCommit(executor)
     bench.fill(1)
     first = commit.request(bench.log, 1)
-    assert gated.waiting.wait(10)
+    assert gated.waiting.wait(PATIENCE_S)
     assert not first.cancel(), "its flush is under way"
     bench.fill(2)
     given_up, patient = commit.request(bench.log, 2), commit.request(bench.log, 3)
     assert given_up.cancel()
     gated.gate.release(3)
-    assert (first.result(10), patient.result(10)) == (1, 3)
+    assert (first.result(PATIENCE_S), patient.result(PATIENCE_S)) == (1, 3)
     bench.fill(1)
-    assert commit.request(bench.log, 4).result(10) == 4
+    assert commit.request(bench.log, 4).result(PATIENCE_S) == 4
     bench.stop()
 
 
@@ -257,5 +259,5 @@ def test_appends_go_on_while_a_flush_runs(bench: LogBench, executor: ThreadPoolE
         bench.append(sized_batch(500))
         futures.append((number + 1, commit.request(bench.log, number + 1)))
     for offset, future in futures:
-        assert future.result(10) >= offset
+        assert future.result(PATIENCE_S) >= offset
     assert bench.read_all() == list(range(200))

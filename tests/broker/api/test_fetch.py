@@ -85,7 +85,7 @@ def values(data: _Answer) -> list[str]:
 
 async def waited(response: Any) -> list[_Answer]:
     assert isinstance(response, Awaitable)
-    return parts(await asyncio.wait_for(asyncio.ensure_future(response), 2))
+    return parts(await asyncio.wait_for(asyncio.ensure_future(response), 60))
 
 
 # --- what there is ------------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ async def test_a_fetch_that_is_overtaken_in_its_session_ends_at_once(world: Worl
     waiting = ask(world, request(session=(session, 1), max_wait_ms=10_000))
     second = ask(world, request(session=(session, 2)))
     assert parts(second) == []
-    response = await asyncio.wait_for(waiting, 2)
+    response = await asyncio.wait_for(waiting, 60)
     assert response.error_code == ErrorCode.INVALID_FETCH_SESSION_EPOCH
     world[1].produce("a")
     (data,) = parts(ask(world, request(session=(session, 3))))
@@ -376,7 +376,7 @@ async def test_a_waiting_fetch_ends_with_its_session(world: World) -> None:
     session = ask(world, request((0, 0), session=(0, 0))).session_id
     waiting = ask(world, request(session=(session, 1), max_wait_ms=10_000))
     ask(world, request((0, 0), session=(session, 0)))
-    response = await asyncio.wait_for(waiting, 2)
+    response = await asyncio.wait_for(waiting, 60)
     assert response.error_code == ErrorCode.INVALID_FETCH_SESSION_EPOCH
 
 

@@ -221,7 +221,7 @@ async def test_a_flush_policy_answers_when_the_records_are_on_the_device(world: 
         await asyncio.sleep(0)
         assert not asked.done()
         world[1].logs.flush()
-        (data,) = answers(await asyncio.wait_for(asked, 2))
+        (data,) = answers(await asyncio.wait_for(asked, 60))
         log = world[1].partition().log
         assert (data.error_code, data.base_offset) == (ErrorCode.NONE, log.recovery_point - 1)
     assert answer(world, request((0, batch("a")), acks=0)) is None, "nobody waits"
@@ -235,7 +235,7 @@ async def test_a_flush_that_fails_is_a_storage_error_of_its_partition(world: Wor
     asked = asyncio.ensure_future(answer(world, request((0, batch("a")), (1, batch("b")))))
     await asyncio.sleep(0)
     world[1].logs.flush(error=OSError(5, "Input/output error"))
-    fine, failed = answers(await asyncio.wait_for(asked, 2))
+    fine, failed = answers(await asyncio.wait_for(asked, 60))
     assert (fine.error_code, fine.base_offset) == (ErrorCode.NONE, 0)
     assert (failed.error_code, failed.base_offset) == (ErrorCode.KAFKA_STORAGE_ERROR, -1)
     assert failed.error_message is not None
@@ -266,7 +266,7 @@ def test_acks_all_with_a_lone_replica_is_answered_at_once(world: World) -> None:
 
 async def waited(response: Any) -> list[ProduceResponse.Topic.Partition]:
     assert isinstance(response, Awaitable)
-    return answers(await asyncio.wait_for(asyncio.ensure_future(response), 2))
+    return answers(await asyncio.wait_for(asyncio.ensure_future(response), 60))
 
 
 async def test_acks_all_waits_for_the_followers(world: World) -> None:
