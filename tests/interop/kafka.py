@@ -18,6 +18,8 @@ CLUSTER_ID = "AAAAAAAAQAC5AAAAAAAAAA"
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 STARTED = "Kafka Server started"
+SHORT_SESSION = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+"""So that a broker need not wait long for the session of its predecessor to end, and keeps its own."""
 
 LOGGING = """\
 status = error
@@ -79,7 +81,7 @@ class ApacheKafka:
         The controller's port is the one in the voter set: that is how Kafka finds the quorum, which is itself.
         """
         [node] = Plan.load(str(data / PLAN_FILE)).nodes
-        given = {"node.id": str(node.id), "log.dirs": str(node.directory), "broker.session.timeout.ms": "1000"}
+        given = {"node.id": str(node.id), "log.dirs": str(node.directory), **SHORT_SESSION}
         return cls(
             directory,
             jars,

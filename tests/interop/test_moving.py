@@ -33,7 +33,7 @@ from blumfeld.testing.kafka import Kafka
 from tests.interop.clients.confluent import Confluent
 from tests.interop.clients.face import Sent
 from tests.interop.java import require_java
-from tests.interop.kafka import ApacheKafka
+from tests.interop.kafka import SHORT_SESSION, ApacheKafka
 from tests.storage.builders import marker
 
 pytestmark = pytest.mark.java
@@ -326,7 +326,7 @@ def test_our_broker_serves_every_record_from_apache_kafkas_data_directory_and_ka
         tmp_path / "kafka",
         jars,
         ports=(theirs.port, theirs.controller_port),
-        properties={**THEIRS, "broker.session.timeout.ms": "1000"},
+        properties={**THEIRS, **SHORT_SESSION},
         format_options=None,
     )
     with again, Kafka(again.bootstrap_servers) as kafka:

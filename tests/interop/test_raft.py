@@ -155,7 +155,7 @@ async def test_an_observer_reads_a_real_controllers_log(tmp_path: Path) -> None:
     with kafka_controller(tmp_path / "kafka", port, "--standalone", **settings):
         await answers(Env.real(), port)
         async with our_replica(tmp_path / "ours", 7, free_port(HOST), bootstrap=[(HOST, port)]) as ours:
-            await wait_for(lambda: len(ours.recorder.records) > 5, timeout_s=20)
+            await wait_for(lambda: len(ours.recorder.records) > 5, timeout_s=60)
             assert ours.driver.leader_id == 1
             assert ours.driver.voters.ids == {1}
             assert ours.driver.controller_endpoint(1) == (HOST, port)
@@ -186,20 +186,26 @@ async def test_a_quorum_of_two_with_a_real_controller(tmp_path: Path) -> None:
     )
     kafka = tmp_path / "kafka"
     options = {"static_voters": static, "listeners": [Endpoint(NAME, HOST, own_port)]}
-    patient = RaftOptions(startup_election_timeout_ms=60_000)  # the real one is to lead first: it writes what it needs
+    # The real one is to lead first: it writes what it needs. And neither is to give the other up because it is slow.
+    patient = RaftOptions(startup_election_timeout_ms=60_000, fetch_timeout_ms=30_000, request_timeout_ms=10_000)
+    properties = {
+        "controller_quorum_voters": voters,
+        "controller_quorum_fetch_timeout_ms": "30000",
+        "controller_quorum_request_timeout_ms": "10000",
+    }
     async with our_replica(tmp_path / "ours", 2, own_port, patient, **options) as ours:
-        with kafka_controller(kafka, port, controller_quorum_voters=voters) as controller:
-            await wait_for(lambda: len(ours.recorder.records) > 3, timeout_s=40)
+        with kafka_controller(kafka, port, **properties) as controller:
+            await wait_for(lambda: len(ours.recorder.records) > 3, timeout_s=60)
             assert ours.driver.leader_id == 1
             await _commits_go_on(ours)
             assert (await _describe(ours.env, port)).leader_id == 1
             controller.terminate()  # it resigns in our favour, and votes for us
-            await wait_for(lambda: ours.driver.leader_id == 2, timeout_s=40)
+            await wait_for(lambda: ours.driver.leader_id == 2, timeout_s=60)
             await asyncio.get_running_loop().run_in_executor(None, controller.wait)
         committed = ours.driver.high_watermark
-        with kafka_controller(kafka, port, controller_quorum_voters=voters):
-            await wait_for(lambda: ours.recorder.leaders[-1].leader_id == 2, timeout_s=40)
-            assert ours.driver.high_watermark > committed
+        with kafka_controller(kafka, port, **properties):
+            await wait_for(lambda: ours.driver.high_watermark > committed, timeout_s=60)
+            assert ours.recorder.leaders[-1].leader_id == 2
             ours.driver.append([encode_metadata_record(NoOpRecord(), 0)], ours.recorder.leaders[-1].epoch)
             await _commits_go_on(ours)
             described = await _describe(ours.env, own_port)
@@ -212,7 +218,7 @@ async def test_a_quorum_of_two_with_a_real_controller(tmp_path: Path) -> None:
 
 async def _commits_go_on(ours: Ours) -> None:
     committed = ours.driver.high_watermark
-    await wait_for(lambda: ours.driver.high_watermark > committed, timeout_s=20)
+    await wait_for(lambda: ours.driver.high_watermark > committed, timeout_s=60)
 
 
 async def test_kafkas_own_tool_reads_our_log_and_snapshots(tmp_path: Path) -> None:
