@@ -16,7 +16,7 @@ import pytest
 from blumfeld.config.options import BROKER_OPTIONS
 from blumfeld.testing import Cluster, Kafka
 from blumfeld.testing.kafka import unique_name
-from tests.cli.shell import Shell, blumfeld, commit
+from tests.cli.shell import PATIENCE_S, Shell, blumfeld, commit
 
 
 def test_topics_are_created_listed_described_and_deleted(shell: Shell) -> None:
@@ -70,7 +70,7 @@ def test_following_prints_records_as_they_come(shell: Shell, kafka: Kafka) -> No
             kafka.produce(topic, value)
             assert following.stdout.readline() == f"{value.decode()}\n"
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 0
+        assert following.wait(PATIENCE_S) == 0
 
 
 def test_a_follower_goes_on_when_the_broker_was_gone_for_a_while(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_follower_goes_on_when_the_broker_was_gone_for_a_while(tmp_path: Path)
             cluster.kafka.produce(topic, b"after")
             assert following.stdout.readline() == "after\n"
             following.send_signal(signal.SIGINT)
-            assert following.wait(10) == 0
+            assert following.wait(PATIENCE_S) == 0
 
 
 def test_lines_are_produced_as_they_come_whatever_their_bytes(shell: Shell, kafka: Kafka) -> None:
@@ -108,7 +108,7 @@ def test_lines_are_produced_as_they_come_whatever_their_bytes(shell: Shell, kafk
         producing.stdin.write(b"two\r\n\nlast")
         producing.stdin.close()
         assert producing.stderr.read() == f"produced 4 records to {topic}\n".encode()
-        assert producing.wait(10) == 0
+        assert producing.wait(PATIENCE_S) == 0
     assert [record.value for record in kafka.consume(topic)] == [b"\xff\xfe", b"two", b"", b"last"]
 
 
@@ -121,7 +121,7 @@ def test_many_lines_of_a_file_go_in_batches_that_a_broker_takes(shell: Shell, ka
             stdin=lines,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=True,
         )
     assert done.stderr == f"produced 20201 records to {topic}\n"
@@ -215,7 +215,7 @@ def test_up_serves_until_interrupted(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as up:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while not ready.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -223,7 +223,7 @@ def test_up_serves_until_interrupted(tmp_path: Path) -> None:
         assert found["brokers"][0]["pid"] == up.pid
         assert blumfeld("topics", "-b", found["bootstrap_servers"]).returncode == 0
         up.send_signal(signal.SIGINT)
-        assert up.wait(10) == 0
+        assert up.wait(PATIENCE_S) == 0
         assert up.stdout is not None
         assert found["bootstrap_servers"] in up.stdout.read()
 

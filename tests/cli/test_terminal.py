@@ -13,7 +13,7 @@ import pytest
 
 from blumfeld.cli.session import show
 from blumfeld.testing import Kafka
-from tests.cli.shell import Shell, Terminal, commit, environment, in_terminal
+from tests.cli.shell import PATIENCE_S, Shell, Terminal, commit, environment, in_terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals are pseudo-terminals here")
 
@@ -152,4 +152,4 @@ def test_a_broker_without_a_terminal_has_nothing_to_take(tmp_path: Path) -> None
         assert up.stdout.readline().startswith("blumfeld")
         assert os.getpgid(up.pid) == os.getpgrp()
         up.terminate()
-        assert up.wait(20) == 0
+        assert up.wait(PATIENCE_S) == 0

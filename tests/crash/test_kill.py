@@ -71,7 +71,7 @@ class NumberedProducer(threading.Thread):
     def finish(self) -> None:
         """Send no more, and wait until everything sent is acknowledged."""
         self._stop_sending.set()
-        self.join(30)
+        self.join(60)
         assert self._producer.flush(60) == 0
 
 
@@ -165,7 +165,7 @@ def _all_beyond(producers: list[NumberedProducer], counts: list[int]) -> bool:
     return all(len(p.acknowledged) > count for p, count in zip(producers, counts, strict=True))
 
 
-def _wait_until(condition: Any, what: str, timeout_s: float = 30) -> None:
+def _wait_until(condition: Any, what: str, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"still not so: {what}"

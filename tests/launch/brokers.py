@@ -12,7 +12,8 @@ from blumfeld.launch.process import BrokerProcess
 from blumfeld.testing.kafka import Kafka
 from tests.launch.mounts import Mounts
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
+IMPATIENT_S = 2.0
 
 
 def with_port(arguments: Sequence[str]) -> list[str]:
@@ -42,9 +43,13 @@ class Running:
     def said(self) -> str:
         return self.process.tail(200)
 
+    def impatient(self) -> Kafka:
+        """What gives up soon, for what is to be refused."""
+        return Kafka(self.kafka.bootstrap_servers, timeout_s=IMPATIENT_S)
+
 
 @contextmanager
-def running(scratch: Path, *arguments: str, mounts: Mounts | None = None, timeout_s: float = 5.0) -> Iterator[Running]:
+def running(scratch: Path, *arguments: str, mounts: Mounts | None = None, timeout_s: float = 30.0) -> Iterator[Running]:
     """`blumfeld up ARGUMENTS`, stopped at the end; its output is in `scratch/log`."""
     process = MountedBroker(
         with_port(arguments), ready_file=str(scratch / "ready"), log_file=str(scratch / "log"), on_line=None

@@ -23,6 +23,8 @@ from blumfeld.testing import Kafka
 from tests.raw import Raw
 
 READY_S = 60.0
+STOP_S = 60.0
+PATIENCE_S = 60.0
 COMMON = {
     "CLUSTER_ID": "4L6g3nShT-eMCtK--X86sw",
     "KAFKA_INTER_BROKER_LISTENER_NAME": "PLAINTEXT",
@@ -86,7 +88,7 @@ class Services:
 
     def stop(self, name: str) -> int:
         self.children[name].send_signal(signal.SIGTERM)
-        return self.children[name].wait(30)
+        return self.children[name].wait(STOP_S)
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_one_combined_node(services: Services) -> None:
         },
     )
     services.wait_ready()
-    with Kafka(f"localhost:{host}") as kafka:
+    with Kafka(f"localhost:{host}", timeout_s=PATIENCE_S) as kafka:
         topic = kafka.topic()
         kafka.produce(topic, b"hello")
         assert [record.value for record in kafka.consume(topic)] == [b"hello"]
@@ -145,10 +147,11 @@ def test_controllers_and_brokers_apart(services: Services) -> None:
         services.start(name, environment)
     ready = services.wait_ready()
     assert [len(ready[name].brokers) for name in (*controllers, *brokers)] == [0, 0, 0, 1, 1]
-    assert f":{controllers['controller-1']}" in services.log("controller-1")
-    with Kafka(",".join(f"localhost:{port}" for port in brokers.values())) as kafka:
+    with Kafka(",".join(f"localhost:{port}" for port in brokers.values()), timeout_s=PATIENCE_S) as kafka:
+        greeting = f":{controllers['controller-1']}"
+        kafka.wait_until(lambda: greeting in services.log("controller-1"), "it says where it listens")
         topic = kafka.topic(partitions=2, replication_factor=2)
-        assert kafka.isr(topic) == [4, 5]
+        kafka.wait_until(lambda: kafka.isr(topic) == [4, 5], "both brokers are in sync")
         kafka.produce(topic, b"hello", partition=0)
         with Raw(f"127.0.0.1:{controllers['controller-2']}") as raw:
             described = raw.ask(DescribeClusterRequest(include_cluster_authorized_operations=False, endpoint_type=2), 1)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from blumfeld.testing import Kafka
 ROOT = Path(__file__).parents[2]
 NOT_KAFKA = {"CLUSTER_ID", "PYTHONUNBUFFERED"}
 READY_S = 60.0
+PATIENCE_S = 60.0
 
 
 def dockerfile() -> list[tuple[str, str]]:
@@ -140,7 +142,7 @@ def local(services: Mapping[str, Any], tmp_path: Path) -> Iterator[Local]:
     for child in children:
         child.terminate()
     for child in children:
-        assert child.wait(20) == 0
+        assert child.wait(PATIENCE_S) == 0
         assert child.stdin is not None
         child.stdin.close()
 
@@ -152,10 +154,15 @@ def _localized(value: str, own: str, ports: Mapping[tuple[str, str], int]) -> st
     return re.sub(r"localhost:\d+", f"127.0.0.1:{ports[own, '9094']}", value)
 
 
+def in_sync(kafka: Kafka, topic: str, partition: int) -> bool:
+    return kafka.isr(topic, partition) == [1, 2, 3]
+
+
 def test_three_processes_with_that_environment_are_a_cluster(local: Local) -> None:
-    with Kafka(",".join(local.all_at("9094"))) as kafka:
+    with Kafka(",".join(local.all_at("9094")), timeout_s=PATIENCE_S) as kafka:
         topic = kafka.topic(partitions=3)
-        assert kafka.isr(topic) == [1, 2, 3]
+        for partition in range(3):
+            kafka.wait_until(partial(in_sync, kafka, topic, partition), f"all are in sync in partition {partition}")
         assert set(kafka.leaders(topic).values()) == {1, 2, 3}
         for partition in range(3):
             kafka.produce(topic, b"x", partition=partition)
@@ -167,9 +174,9 @@ def test_the_health_check_tells_a_node_that_serves_from_one_that_does_not(local:
 
     def code(environment: Mapping[str, str]) -> int:
         given = {k: v for k, v in os.environ.items() if not k.startswith("KAFKA_")}
-        command = [sys.executable, "-m", *check]
+        command = [sys.executable, "-m", *check, "--timeout", str(PATIENCE_S)]
         return subprocess.run(
-            command, env={**given, **environment}, capture_output=True, timeout=60, check=False
+            command, env={**given, **environment}, capture_output=True, timeout=2 * PATIENCE_S, check=False
         ).returncode
 
     assert [code(environment) for environment in local.environments] == [0, 0, 0]

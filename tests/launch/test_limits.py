@@ -41,7 +41,7 @@ def commit(raw: Raw, topic: str) -> int:
     return int(raw.ask(request, 8).topics[0].partitions[0].error_code)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from blumfeld.cluster.link import Link
+from blumfeld.cluster.link import Link, LinkError
 from blumfeld.env.environment import Env
 from blumfeld.launch.ports import free_port
 from blumfeld.launch.process import BrokerProcess
@@ -34,6 +34,7 @@ CONTROLLERS = (101, 102, 103)
 BROKERS = (1, 2, 3)
 NAME = "QUORUM"
 READY_S = 60.0
+PATIENCE_S = 60.0
 
 
 def formatted(*arguments: str) -> str:
@@ -109,12 +110,25 @@ class Split:
 
         return asyncio.run(ask())
 
-    def active(self) -> int:
-        """The active controller, as a broker knows it."""
+    def active(self, other_than: int = -1) -> int:
+        """The active controller, as a broker knows it; waits until there is one, which is another than that."""
         topic = DescribeQuorumRequest.Topic
         asked = topic(topic_name="__cluster_metadata", partitions=[topic.Partition(partition_index=0)])
-        answer = self.ask(BROKERS[0], DescribeQuorumRequest(topics=[asked]))
-        return int(answer.topics[0].partitions[0].leader_id)
+        found = -1
+
+        def look() -> bool:
+            nonlocal found
+            try:
+                answer = self.ask(BROKERS[0], DescribeQuorumRequest(topics=[asked]))
+            except LinkError:
+                return False
+            if answer.error_code or not answer.topics or answer.topics[0].partitions[0].error_code:
+                return False
+            found = answer.topics[0].partitions[0].leader_id
+            return found not in (other_than, -1)
+
+        wait_until(look, "a controller is active", PATIENCE_S)
+        return found
 
 
 @contextmanager
@@ -148,23 +162,23 @@ def split(home: Path, how: str) -> Iterator[Split]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["controller.quorum.voters", "controller.quorum.bootstrap.servers"])
 def test_brokers_and_controllers_apart_are_a_cluster(tmp_path: Path, how: str) -> None:
-    with split(tmp_path, how) as nodes, Kafka(nodes.bootstrap_servers, timeout_s=30.0) as kafka:
+    with split(tmp_path, how) as nodes, Kafka(nodes.bootstrap_servers, timeout_s=PATIENCE_S) as kafka:
         topic = kafka.topic(partitions=1)
-        assert sorted(kafka.isr(topic)) == list(BROKERS)
+        kafka.wait_until(lambda: kafka.isr(topic) == list(BROKERS), "everybody is in sync")
         with SteadyProducer(nodes.bootstrap_servers, topic) as producer:
-            producer.wait_for_acks(50)
+            producer.wait_for_acks(50, PATIENCE_S)
             active = nodes.active()
             assert active in CONTROLLERS
             nodes.processes[active].kill()
-            wait_until(lambda: nodes.active() not in (active, -1), "another controller is active")
+            assert nodes.active(other_than=active) in CONTROLLERS
             leader = kafka.leaders(topic)[0]
             nodes.processes[leader].kill()
-            wait_until(lambda: kafka.leaders(topic)[0] != leader, "another broker leads")
-            producer.wait_for_acks(50)
+            kafka.wait_until(lambda: kafka.leaders(topic)[0] not in (leader, -1), "another broker leads")
+            producer.wait_for_acks(50, PATIENCE_S)
             for node in (active, leader):
                 nodes.processes[node].start()
                 nodes.processes[node].wait_ready(READY_S)
-            wait_until(lambda: sorted(kafka.isr(topic)) == list(BROKERS), "everybody is in sync")
+            kafka.wait_until(lambda: kafka.isr(topic) == list(BROKERS), "everybody is in sync")
         assert not producer.failed
         found = [int(record.value or b"-1") for record in kafka.consume(topic)]
         assert found == sorted(set(found))
@@ -189,8 +203,8 @@ def test_a_controller_alone_is_healthy_once_it_listens(tmp_path: Path) -> None:
     given = options({**node, "controller.listener.names": NAME, "controller.quorum.voters": f"9@{HOST}:{port}"})
 
     def health() -> tuple[int, str]:
-        command = [sys.executable, "-m", "blumfeld", "health", *given]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        command = [sys.executable, "-m", "blumfeld", "health", "--timeout", str(PATIENCE_S), *given]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
         return done.returncode, done.stdout + done.stderr
 
     code, said = health()

@@ -44,10 +44,10 @@ def in_sync(kafka: Kafka, topic: str) -> list[int]:
 
 
 def test_a_broker_that_was_killed_is_started_by_hand_and_the_others_go_on(tmp_path: Path) -> None:
-    with supervised(tmp_path) as (process, ready), Kafka(ready.bootstrap_servers, timeout_s=30.0) as kafka:
+    with supervised(tmp_path) as (process, ready), Kafka(ready.bootstrap_servers, timeout_s=READY_S) as kafka:
         topic = kafka.topic(partitions=1)
         kafka.produce(topic, b"before")
-        assert [starts(tmp_path, node) for node in (1, 2, 3)] == [1, 1, 1]
+        wait_until(lambda: [starts(tmp_path, node) for node in (1, 2, 3)] == [1, 1, 1], "all have said so", READY_S)
         os.kill(ready.brokers[1].pid, signal.SIGKILL)
         wait_until(lambda: in_sync(kafka, topic) == [1, 3], "the killed broker is out of sync", READY_S)
         kafka.produce(topic, b"without it")
@@ -60,14 +60,17 @@ def test_a_broker_that_was_killed_is_started_by_hand_and_the_others_go_on(tmp_pa
             wait_until(lambda: in_sync(kafka, topic) == [1, 2, 3], "it is back", READY_S)
         finally:
             again.terminate()
-        assert again.wait(30) == 0
+        assert again.wait(READY_S) == 0
         assert [record.value for record in kafka.consume(topic)] == [b"before", b"without it"]
+        wait_until(lambda: "node 2 | ended with -9" in (tmp_path / "log").read_text(), "its end was said", READY_S)
         assert process.stop() == 0
-    assert "node 2 | ended with -9" in (tmp_path / "log").read_text()
 
 
 def test_a_broker_that_was_killed_is_started_again_where_that_was_asked_for(tmp_path: Path) -> None:
-    with supervised(tmp_path, "--restart") as (process, ready), Kafka(ready.bootstrap_servers, timeout_s=30.0) as kafka:
+    with (
+        supervised(tmp_path, "--restart") as (process, ready),
+        Kafka(ready.bootstrap_servers, timeout_s=READY_S) as kafka,
+    ):
         topic = kafka.topic(partitions=1)
         os.kill(ready.brokers[2].pid, signal.SIGKILL)
         wait_until(lambda: starts(tmp_path, 3) == 2, "it serves again", READY_S)
