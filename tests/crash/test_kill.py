@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from blumfeld.testing import Cluster
@@ -125,6 +126,7 @@ def _read(cluster: Cluster, topic: str) -> dict[int, list[int]]:
     return read
 
 
+@pytest.mark.timeout(600)  # on a slow machine every start takes its time, and there are many
 def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_under_load(tmp_path: Path) -> None:
     with Cluster(data=tmp_path / "data") as cluster:
         servers = cluster.bootstrap_servers

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from blumfeld.config.sources import load
+from blumfeld.launch import ports
 from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
-from blumfeld.launch.ports import FIRST_PORT, LAST_PORT, free_port
+from blumfeld.launch.ports import FIRST_PORT, LAST_PORT, MAX_CLAIMS, free_port
 from blumfeld.launch.ready import Ready, ReadyBroker
 
 
@@ -21,15 +24,43 @@ def test_brokers_follow_the_first_port() -> None:
 
 def test_free_ports_are_distinct_and_below_those_of_outgoing_connections() -> None:
     plan = Plan.make(brokers=5)
-    ports = {port for node in plan.nodes for port in (node.port, node.controller_port)}
-    assert len(ports) == 10
-    assert all(FIRST_PORT <= port <= LAST_PORT for port in ports)
+    found = {port for node in plan.nodes for port in (node.port, node.controller_port)}
+    assert len(found) == 10
+    assert all(FIRST_PORT <= port <= LAST_PORT for port in found)
 
 
-def test_a_port_in_use_is_not_free() -> None:
+def between(monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> None:
+    """Ports are picked from these only."""
+    monkeypatch.setattr(ports, "FIRST_PORT", first)
+    monkeypatch.setattr(ports, "LAST_PORT", last)
+
+
+def test_a_port_in_use_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert all(free_port("127.0.0.1") != port for _ in range(20))
+        between(monkeypatch, port, port)
+        with pytest.raises(OSError, match="no free port"):
+            free_port("127.0.0.1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are claimed by names of Linux's abstract sockets")
+def test_what_one_process_has_picked_no_other_picks(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = free_port("127.0.0.1") // 200 * 200
+    between(monkeypatch, first, first + 199)
+    mine = [free_port("127.0.0.1") for _ in range(40)]
+    script = (
+        "from blumfeld.launch import ports\n"
+        f"ports.FIRST_PORT, ports.LAST_PORT = {first}, {first + 199}\n"
+        "print(*[ports.free_port('127.0.0.1') for _ in range(40)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert len({*mine, *map(int, done.stdout.split())}) == 80
+
+
+def test_only_the_last_picks_are_claimed() -> None:
+    for _ in range(MAX_CLAIMS + 10):
+        free_port("127.0.0.1")
+    assert len(ports._claims) == (MAX_CLAIMS if sys.platform == "linux" else 0)
 
 
 def test_a_directory_keeps_its_cluster(tmp_path: Path) -> None:
