@@ -2,8 +2,9 @@
 
 Owns that bookkeeping for one pass, batches coming in the order of their offsets. Knows nothing of keys and files.
 
-Invariants: data of an aborted transaction may go; a marker may go only when no batch of its transaction was met in this
-pass, so that no reader ever takes data for undecided or for another transaction's.
+Invariants: data of an aborted transaction may go, and none behind the offset where it ended; a marker may go only when
+no batch of its transaction was met in this pass, so that no reader ever takes data for undecided or for another
+transaction's.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class CleanedTransactions:
         if not batch.is_transactional:
             return False
         known = self._aborted.get(batch.producer_id)
-        if known is None:
+        if known is None or known[0].last_offset < batch.base_offset:
             self._committed.add(batch.producer_id)
             return False
         self._aborted[batch.producer_id] = (known[0], True)
@@ -60,5 +61,7 @@ class CleanedTransactions:
     def _advance(self, offset: int) -> None:
         while self._next < len(self._upcoming) and self._upcoming[self._next].first_offset <= offset:
             transaction = self._upcoming[self._next]
-            self._aborted.setdefault(transaction.producer_id, (transaction, False))
+            before = self._aborted.get(transaction.producer_id)
+            if before is None or before[0].last_offset < transaction.first_offset:
+                self._aborted[transaction.producer_id] = (transaction, False)
             self._next += 1

@@ -12,8 +12,7 @@ thread, what it does in between belongs to the log's owner and touches no file, 
 Invariants
 - Nothing at or above the last stable offset, in the active segment, or younger than min.compaction.lag.ms is touched.
 - The keys that are noted fit into the memory allowed; what does not fit waits for the next round.
-- A log that was cut, deleted, or whose segments went while they were rewritten keeps what it has: the round ends with
-  `Interrupted`. What retention took away before its turn came is passed over.
+- A log that was cut, deleted, or whose segments went meanwhile keeps what it has: the round ends with `Interrupted`.
 """
 
 from __future__ import annotations
@@ -165,8 +164,6 @@ class Round:
         yield self._prepare
         end = max(self._offsets.latest_offset + 1, self._due.first_dirty)
         for group in self._groups:
-            if not any(segment in self.log.segments for segment in group):
-                continue  # retention was faster
             written: list[Segment] = []
             try:
                 yield partial(self._rewrite, group, written)
@@ -210,14 +207,14 @@ class Round:
         self._group()
 
     def _aborted(self) -> list[bytes]:
-        """What the transaction indexes said when the round began, of segments that are still there."""
+        """What the transaction indexes said when the round began."""
         copies = []
         for segment in self._sealed:
             try:
                 copies.append(segment.txn_index.copy())
             except FileNotFoundError:
-                if segment in self.log.segments:
-                    raise
+                self._check_there(segment)
+                raise
         return [*copies, self._active_aborted]
 
     def _note_keys(self, transactions: CleanedTransactions) -> None:
@@ -228,7 +225,7 @@ class Round:
         self.log.flush()
         first_dirty = self._due.first_dirty
         for segment, end in zip(self._segments, self._ends, strict=True):
-            if end <= first_dirty or segment not in self.log.segments:
+            if end <= first_dirty:
                 continue
             with self._reading(segment) as file:
                 for _, _, data in scan(file, 0, segment.size):
@@ -261,6 +258,7 @@ class Round:
             file.truncate(0)
             changed = len(group) > 1
             for segment in group:
+                self._check_there(segment)  # markers in it end transactions
                 changed = self._copy(segment, cleaned) or changed
                 self._bytes_read += segment.size
             for aborted in self._cleaning.transactions.kept[kept:]:

@@ -70,3 +70,14 @@ def test_an_emptied_marker_is_not_needed() -> None:
     batch = marker(5, 1, commit=True)
     batch.record_count = 0
     assert CleanedTransactions([]).meet_control(batch)
+
+
+def test_a_transaction_whose_marker_is_not_met_ends_all_the_same() -> None:
+    later = AbortedTransaction(1, 8, 9, 10)
+    transactions = CleanedTransactions([AbortedTransaction(1, 0, 3, 4), later])
+    assert transactions.meet_data(data(2, 1))
+    assert not transactions.meet_data(data(5, 1)), "of a committed transaction"
+    assert not transactions.meet_control(marker(6, 1, commit=True))
+    assert transactions.meet_data(data(8, 1))
+    assert not transactions.meet_control(marker(9, 1, commit=False))
+    assert transactions.kept == [later]
