@@ -22,8 +22,9 @@ from blumfeld.protocol.records import read_records
 from tests.crash.history import Consuming, Fault, History, Place, Producing
 from tests.crash.workload import parse
 
-BEFORE_S = 1.5
-"""acks=1: how long before a fault an acknowledged record may not have been replicated yet."""
+BEFORE_S = 2.25
+"""acks=1: how long before a fault an acknowledged record may not have been replicated yet: a follower that lags
+leaves the ISR after replica.lag.time.max.ms, which is looked at twice in that time."""
 AFTER_S = 6.0
 """acks=1: how long after a pause or a cut a leader may go on that was deposed meanwhile."""
 SLOW_KINDS = frozenset({"pause", "cut both ways", "cut one way", "isolate"})
