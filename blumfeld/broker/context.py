@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from blumfeld.broker.dispatch import Peer
+    from blumfeld.broker.recently_fenced import RecentlyFenced
     from blumfeld.broker.sessions import FetchSessions
     from blumfeld.cluster.controller_channel import ControllerChannel
     from blumfeld.cluster.image.image import MetadataImage
@@ -51,6 +52,7 @@ class Broker(Member):
     groups: GroupCoordinator
     purgatory: Purgatory
     fetch_sessions: FetchSessions
+    recently_fenced: RecentlyFenced
 
 
 @dataclass(slots=True)

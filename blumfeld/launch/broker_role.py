@@ -18,6 +18,7 @@ from blumfeld.broker.context import Broker, Member
 from blumfeld.broker.dispatch import Dispatcher
 from blumfeld.broker.listener import Listener
 from blumfeld.broker.published import publish
+from blumfeld.broker.recently_fenced import RecentlyFenced
 from blumfeld.broker.sessions import FetchSessions
 from blumfeld.broker.table import SERVED
 from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES
@@ -74,6 +75,7 @@ class BrokerRole:
             groups=self._groups,
             purgatory=purgatory,
             fetch_sessions=FetchSessions(config.int("max.incremental.fetch.session.cache.slots")),
+            recently_fenced=RecentlyFenced(env.clock),
         )
         self._lifecycle = BrokerLifecycle(
             env,
@@ -109,6 +111,8 @@ class BrokerRole:
         """Metadata moved: replicas, coordinators and handlers follow. A publisher of the loader."""
         new_controller = image.epoch != self.broker.image.epoch
         self.broker.image = image
+        if delta.cluster is not None:
+            self.broker.recently_fenced.apply(delta.cluster)
         self.data_plane.replicas.apply(delta, image)
         self._groups.apply(delta, image)
         publish(self.broker, image)

@@ -13,6 +13,7 @@ from typing import Any, cast
 from blumfeld.broker.api.fetch import fetch
 from blumfeld.broker.context import Broker, Context
 from blumfeld.broker.dispatch import Peer
+from blumfeld.broker.recently_fenced import RecentlyFenced
 from blumfeld.broker.sessions import FetchSessions
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.delta import MetadataDelta
@@ -203,6 +204,7 @@ class Member:
             controller=cast(Any, None),
             purgatory=cast(Any, None),
             fetch_sessions=FetchSessions(),
+            recently_fenced=RecentlyFenced(world.clock),
         )
 
     def _wake(self, signal: Signal) -> None:

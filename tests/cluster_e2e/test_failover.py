@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from blumfeld.protocol.messages.metadata import MetadataRequest
 from blumfeld.testing import Cluster
 from tests.cluster_e2e.steady import SteadyProducer
 from tests.cluster_e2e.story import (
@@ -17,6 +18,7 @@ from tests.cluster_e2e.story import (
     wait_for_isr,
     wait_until,
 )
+from tests.raw import Raw
 
 PATIENCE_S = 8.0
 """Less than a session (9 s), whose end nobody is to wait for. Bounds here are for a busy machine; `bench.cluster`
@@ -66,6 +68,30 @@ def test_kill_9_costs_a_moment_and_no_record(cluster: Cluster, choose: Callable[
         wait_for_isr(cluster, topic)
         producer.wait_for_acks(20)
     assert_exact(cluster, topic, producer)
+
+
+def test_a_dead_leader_is_named_until_clients_have_moved_to_the_new_one(cluster: Cluster) -> None:
+    victim, topic = a_leader(cluster)
+    wait_for_isr(cluster, topic)
+    survivor = next(n for n in cluster.brokers if n != victim)
+    request = MetadataRequest(topics=[MetadataRequest.Topic(name=topic)])
+    told: list[tuple[bool, bool]] = []
+    with Raw(f"{cluster.brokers[survivor].host}:{cluster.brokers[survivor].port}") as raw:
+
+        def names_victim() -> bool:
+            response = raw.ask(request, 12)
+            told.append(
+                (response.topics[0].partitions[0].leader_id == victim, victim in {b.node_id for b in response.brokers})
+            )
+            return told[-1][1]
+
+        assert names_victim()
+        cluster.brokers[victim].kill()
+        wait_until(lambda: not names_victim(), "the dead broker is no longer named")
+    assert (False, True) in told, "there was a new leader, and the dead one was still named"
+    assert (True, False) not in told
+    cluster.brokers[victim].restart()
+    wait_for_isr(cluster, topic)
 
 
 @pytest.mark.parametrize("choose", VICTIMS)

@@ -120,7 +120,9 @@ def _ids_asked(request: MetadataRequest) -> list[bytes]:
 
 def _answer(broker: Broker, context: Context, request: MetadataRequest) -> MetadataResponse:
     image = broker.image
-    addresses = list(Addresses(broker, context).alive())
+    addresses = Addresses(broker, context)
+    alive = list(addresses.alive())
+    departed = [address for i in broker.recently_fenced.ids() if (address := addresses.of_id(i)) is not None]
     describe = _Describer(image, context, request.include_topic_authorized_operations)
     if _asks_for_all(context, request):
         topics = [describe.topic(topic) for topic in image.topics.by_name.values()]
@@ -133,10 +135,10 @@ def _answer(broker: Broker, context: Context, request: MetadataRequest) -> Metad
     return MetadataResponse(
         brokers=[
             MetadataResponse.Broker(node_id=node.node_id, host=node.host, port=node.port, rack=node.rack)
-            for node in addresses
+            for node in sorted([*alive, *departed])
         ],
         cluster_id=broker.cluster_id,
-        controller_id=controller_id(broker, addresses),
+        controller_id=controller_id(broker, alive),
         topics=topics,
         cluster_authorized_operations=CLUSTER_OPERATIONS if cluster_asked else NO_OPERATIONS_ASKED,
     )

@@ -15,12 +15,14 @@ from typing import Any, Self, cast
 from blumfeld.broker.context import Broker, Context
 from blumfeld.broker.dispatch import Peer
 from blumfeld.broker.published import publish
+from blumfeld.broker.recently_fenced import RecentlyFenced
 from blumfeld.cluster.controller_channel import ControllerUnavailable
 from blumfeld.cluster.followers import Membership
 from blumfeld.cluster.image.cluster import ClusterImage
+from blumfeld.cluster.image.delta import difference
 from blumfeld.cluster.waiting import Purgatory
 from blumfeld.config.sources import Config, Layer
-from blumfeld.env.clock import SystemClock
+from blumfeld.env.clock import ManualClock, SystemClock
 from blumfeld.env.environment import Env
 from blumfeld.protocol.messages.header import RequestHeader
 from blumfeld.protocol.schema import Request
@@ -82,7 +84,7 @@ class Admin:
         self.groups = Groups()
         self.replicas = Replicas(node_id)
         self.behind = False
-        clock = SystemClock()
+        self.clock = ManualClock()
         self.broker = Broker(
             env=cast("Env", None),
             config=Config([Layer("test", properties or {})]),
@@ -92,8 +94,9 @@ class Admin:
             replicas=cast("Any", self.replicas),
             groups=cast("Any", self.groups),
             controller=cast("Any", self.channel),
-            purgatory=Purgatory(clock),
+            purgatory=Purgatory(SystemClock()),
             fetch_sessions=cast("Any", None),
+            recently_fenced=RecentlyFenced(self.clock),
         )
         self.listener = "PLAINTEXT"
 
@@ -109,6 +112,9 @@ class Admin:
 
     def catch_up(self) -> None:
         """This broker applies what is committed."""
+        delta = difference(self.broker.image, self.controller.image)
+        if delta.cluster is not None:
+            self.broker.recently_fenced.apply(delta.cluster)
         publish(self.broker, self.controller.image)
 
     def context(self, request: Request, version: int | None = None) -> Context:

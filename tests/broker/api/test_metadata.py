@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from blumfeld.broker.api.metadata import metadata
+from blumfeld.broker.recently_fenced import NAMED_S
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.broker_registration import BrokerRegistrationRequest
 from blumfeld.protocol.messages.metadata import MetadataRequest
@@ -51,10 +52,33 @@ async def test_a_broker_on_another_machine_keeps_its_own_host(admin: Admin) -> N
 async def test_fenced_brokers_and_those_without_the_listener_are_left_out(admin: Admin) -> None:
     admin.controller.fence(2)
     admin.catch_up()
+    admin.clock.advance(NAMED_S)
     assert [b.node_id for b in (await admin.ask(metadata, named())).brokers] == [1]
     admin.listener = "EXTERNAL"
     response = await admin.ask(metadata, named())
     assert (response.brokers, response.controller_id) == ([], -1)
+
+
+async def test_a_broker_that_was_just_fenced_is_named_beside_the_new_leaders(admin: Admin) -> None:
+    admin.with_topic("orders", assignments=[[2, 1]])
+    admin.controller.fence(2)
+    admin.catch_up()
+    response = await admin.ask(metadata, named("orders"))
+    [partition] = response.topics[0].partitions
+    assert (partition.leader_id, partition.offline_replicas, response.controller_id) == (1, [2], 1)
+    assert [(b.node_id, b.port) for b in response.brokers] == [(1, 19092), (2, 9002)]
+
+
+async def test_a_new_incarnation_is_not_named_until_it_is_unfenced(admin: Admin) -> None:
+    admin.controller.fence(2)
+    admin.catch_up()
+    admin.controller.now += 60  # the session is over
+    assert admin.controller.register(2, incarnation=uuid(77)).error_code == ErrorCode.NONE
+    admin.catch_up()
+    assert [b.node_id for b in (await admin.ask(metadata, named())).brokers] == [1]
+    admin.controller.unfence(2)
+    admin.catch_up()
+    assert [b.node_id for b in (await admin.ask(metadata, named())).brokers] == [1, 2]
 
 
 async def test_a_topic_by_name(admin: Admin) -> None:

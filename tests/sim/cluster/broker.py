@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from blumfeld.broker.api.fetch import fetch
 from blumfeld.broker.context import Broker, Context
 from blumfeld.broker.dispatch import Peer
+from blumfeld.broker.recently_fenced import RecentlyFenced
 from blumfeld.broker.sessions import FetchSessions
 from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES
 from blumfeld.cluster.followers import Membership
@@ -208,6 +209,7 @@ class SimBroker:
             controller=cast(Any, None),
             purgatory=cast(Any, None),
             fetch_sessions=FetchSessions(slots=random.choice([0, 1, 2, 10])),
+            recently_fenced=RecentlyFenced(self.clock),
         )
         self.learn_soon()
         self._every(0.01, self._register)
