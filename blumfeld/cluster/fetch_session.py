@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from blumfeld.protocol.messages.fetch import FetchRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from blumfeld.cluster.partition import Partition
 
 NO_SESSION: Final = 0
@@ -119,9 +121,7 @@ class FetchSession:
             if known is None or known._replace(number=self.number) != told:
                 self._told[partition] = told
                 topics.setdefault(partition.topic_id, []).append(self._asked(partition, told))
-        forgotten: dict[bytes, list[int]] = {}
-        for partition in self._forgotten:
-            forgotten.setdefault(partition.topic_id, []).append(partition.index)
+        forgotten = self._to_be_forgotten(topics) if self._forgotten else {}
         self._changed.clear()
         self._forgotten.clear()
         self._epoch = 1 if epoch == LAST_EPOCH else epoch + 1
@@ -135,6 +135,15 @@ class FetchSession:
             topics=[FetchRequest.Topic(topic_id=i, partitions=p) for i, p in topics.items()],
             forgotten_topics_data=[FetchRequest.ForgottenTopic(topic_id=i, partitions=p) for i, p in forgotten.items()],
         )
+
+    def _to_be_forgotten(self, topics: Mapping[bytes, Sequence[_Asked]]) -> dict[bytes, list[int]]:
+        """What the leader shall drop. It forgets after it adds: not so a replica that went and came back."""
+        named = {(topic_id, asked.partition) for topic_id, partitions in topics.items() for asked in partitions}
+        forgotten: dict[bytes, list[int]] = {}
+        for partition in self._forgotten:
+            if (partition.topic_id, partition.index) not in named:
+                forgotten.setdefault(partition.topic_id, []).append(partition.index)
+        return forgotten
 
     def _asked(self, partition: Partition, told: Told) -> _Asked:
         return _Asked(

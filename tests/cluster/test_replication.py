@@ -469,6 +469,18 @@ def test_a_replica_that_is_assigned_away_is_deleted(world: World) -> None:
     assert world[1].partition().followers == {}
 
 
+def test_a_replica_that_went_and_came_back_between_two_fetches_is_fetched(world: World) -> None:
+    world.create_topic([1, 2])
+    world.create_topic([1, 2], name="other")  # the session goes on
+    world.replicate()
+    world.change(replicas=[1], isr=[1], leader=1)
+    world.change(replicas=[1, 2])
+    world.replicate()
+    world[1].produce("a")
+    world.replicate()
+    assert world[2].values() == ["a"]
+
+
 def test_strays_are_deleted(world: World) -> None:
     world.create_topic([1, 2])
     world[2].logs.create("gone", 3, b"x" * 16)
