@@ -115,7 +115,7 @@ class _Fetch:
     def read(self, now: float | None) -> None:
         """Read every partition that may have something. `now` is None when the fetch has waited before."""
         replicas = self._broker.replicas
-        if now is not None and self._replica_id >= 0:
+        if now is not None and self._replica_id in replicas.membership.cluster.brokers:  # who asks may say anything
             replicas.membership.last_fetch[self._replica_id] = now
         remaining = min(self._request.max_bytes, self._broker.config.int("fetch.max.bytes"))
         self.readings = {}

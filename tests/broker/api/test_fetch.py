@@ -196,6 +196,13 @@ def test_a_follower_shows_nothing_before_its_leader_has_agreed_with_its_history(
 # --- how much -----------------------------------------------------------------------------------------------------
 
 
+def test_nothing_is_remembered_of_replicas_that_no_broker_is(world: World) -> None:
+    world.create_topic([1, 2])
+    for replica_id in range(2, 100):
+        ask(world, request((0, 0), replica_id=replica_id))
+    assert set(world[1].membership.last_fetch) == {2, 3}
+
+
 def test_a_first_batch_larger_than_allowed_comes_all_the_same(world: World) -> None:
     world.create_topic([1], partitions=2)
     world[1].produce("x" * 1000, index=0)
