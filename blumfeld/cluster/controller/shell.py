@@ -14,6 +14,7 @@ Invariants
 - On losing leadership everything speculative is dropped: waiting askers get NOT_CONTROLLER, the next term starts from
   committed metadata.
 - A decider that fails changes nothing (it is pure); records that cannot be replayed stop the node.
+- What asks for more than one batch may hold is refused: it must not cost the cluster its controller.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from blumfeld.cluster.controller.watch import BrokerWatch
 from blumfeld.cluster.image.delta import MetadataDelta
 from blumfeld.cluster.image.image import MetadataImage
 from blumfeld.cluster.image.versions import encode_record
+from blumfeld.cluster.raft.listener import BatchTooLargeError
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.broker_heartbeat import BrokerHeartbeatRequest
@@ -258,8 +260,12 @@ class QuorumController:
         )
 
     def _answer(self, term: _Term, request: Request, decision: Decision[Any]) -> Awaitable[Any]:
-        if decision.records and not self._append(term, decision.records, atomic=decision.atomic):
-            return _done(refusal(request, ErrorCode.NOT_CONTROLLER))
+        try:
+            if decision.records and not self._append(term, decision.records, atomic=decision.atomic):
+                return _done(refusal(request, ErrorCode.NOT_CONTROLLER))
+        except BatchTooLargeError as error:
+            _log.warning("%s is refused: %s", type(request).__name__, error)
+            return _done(refusal(request, ErrorCode.RECORD_LIST_TOO_LARGE, str(error)))
         self._arm()
         if self._last_appended < self._quorum.high_watermark:
             return _done(decision.response)
@@ -268,7 +274,7 @@ class QuorumController:
         return future
 
     def _append(self, term: _Term, records: list[Record], *, atomic: bool) -> bool:
-        """Append and replay; False when this node leads no more."""
+        """Append and replay; False when this node leads no more. BatchTooLargeError: nothing was."""
         version = self._image.features.metadata_version
         step = len(records) if atomic else MAX_RECORDS_PER_OPERATION
         last = -1
@@ -277,7 +283,9 @@ class QuorumController:
             for start in range(0, len(records), step):
                 batch = [encode_record(record, version) for record in records[start : start + step]]
                 last = self._quorum.append(batch, term.epoch)
-        except Exception as error:  # noqa: BLE001  leadership lost, or a log that refuses: this term is over
+        except Exception as error:  # leadership lost, or a log that refuses: this term is over
+            if atomic and isinstance(error, BatchTooLargeError):
+                raise
             _log.warning("the controller cannot append, and resigns: %s", error)
             self._quorum.resign(term.epoch)
             self._resign()

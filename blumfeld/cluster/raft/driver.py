@@ -45,7 +45,7 @@ from blumfeld.cluster.raft.events import (
     ShutdownComplete,
     SnapshotTaken,
 )
-from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch, RaftListener
+from blumfeld.cluster.raft.listener import BatchTooLargeError, LeaderAndEpoch, OffsetAndEpoch, RaftListener
 from blumfeld.cluster.raft.messages import sender_of
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.outline import Position
@@ -199,7 +199,7 @@ class RaftDriver:
         """Append `records` as one atomic batch; returns the offset of the last one.
 
         It is committed when `high_watermark` passes that offset, and then delivered through `on_commit`.
-        Raises NotLeaderError where this replica does not lead in `epoch`; ValueError where the batch is too large.
+        Raises NotLeaderError where this replica does not lead in `epoch`; BatchTooLargeError.
         """
         core, pump = self._core, self._pump
         if core is None or pump is None or self._over:
@@ -211,7 +211,7 @@ class RaftDriver:
             raise ValueError("there is nothing to append")
         size = sum(map(len, records)) + len(records) * RECORD_OVERHEAD_BYTES + BATCH_OVERHEAD_BYTES
         if size > self._options.max_batch_bytes:
-            raise ValueError(f"{len(records)} records take up to {size} bytes, more than one batch may have")
+            raise BatchTooLargeError(f"{len(records)} records take up to {size} bytes, more than one batch may have")
         pump.step(Append(epoch, len(records), records))
         last_offset = core.log.end_offset - 1
         pump.catch_up()

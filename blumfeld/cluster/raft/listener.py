@@ -10,6 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 
+class BatchTooLargeError(ValueError):
+    """Records that shall be appended as one batch are more than a batch may hold; nothing was appended."""
+
+
 class OffsetAndEpoch(NamedTuple):
     """A position in the log: an end offset (exclusive) and the epoch of the record just before it."""
 

@@ -16,7 +16,7 @@ from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerS
 from blumfeld.cluster.controller.shell import QuorumController
 from blumfeld.cluster.image.cluster import Endpoint
 from blumfeld.cluster.loader import MetadataLoader
-from blumfeld.cluster.raft.listener import CommittedBatch, LeaderAndEpoch
+from blumfeld.cluster.raft.listener import BatchTooLargeError, CommittedBatch, LeaderAndEpoch
 from blumfeld.cluster.raft.voters import ReplicaKey, Voter, VoterSet
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import ManualClock
@@ -44,11 +44,14 @@ class Quorum:
         self.leads_in: int | None = None
         self.resigned: list[int] = []
         self.at_once = False
+        self.max_batch_bytes = 1 << 20
         self.listeners: list[Any] = []
 
     def append(self, records: Sequence[bytes], epoch: int) -> int:
         if epoch != self.leads_in:
             raise RuntimeError("this replica does not lead")
+        if sum(map(len, records)) > self.max_batch_bytes:
+            raise BatchTooLargeError("too large")
         base = self.log_end_offset
         self.log_end_offset += len(records)
         self.batches.append(CommittedBatch(base, self.log_end_offset - 1, epoch, 0, list(records), 0))
@@ -204,6 +207,19 @@ async def test_an_answer_waits_for_its_records_and_for_their_publication(story: 
     assert (await creating).topics[0].error_code == ErrorCode.NONE
     await asyncio.sleep(0)
     assert seen == [{"orders"}]
+
+
+async def test_more_than_a_batch_may_hold_is_refused_and_costs_nobody_the_controller(story: Story) -> None:
+    await story.active().with_broker()
+    story.quorum.max_batch_bytes = 200
+    response = await story.create("a", "b", "c", "d")
+    assert [topic.error_code for topic in response.topics] == [ErrorCode.RECORD_LIST_TOO_LARGE] * 4
+    assert story.controller.is_active
+    assert story.quorum.resigned == []
+    creating = story.create("a")
+    await asyncio.sleep(0)
+    story.quorum.commit()
+    assert (await creating).topics[0].error_code == ErrorCode.NONE
 
 
 async def test_the_next_decision_sees_the_one_before_though_nothing_is_committed(story: Story) -> None:

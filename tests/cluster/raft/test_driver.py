@@ -10,7 +10,7 @@ import pytest
 
 from blumfeld.cluster.raft import checkpoint
 from blumfeld.cluster.raft.driver import NotLeaderError
-from blumfeld.cluster.raft.listener import LeaderAndEpoch, OffsetAndEpoch
+from blumfeld.cluster.raft.listener import BatchTooLargeError, LeaderAndEpoch, OffsetAndEpoch
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.quorum_state import CorruptQuorumStateError
 from blumfeld.env.clock import AdjustableClock
@@ -100,8 +100,10 @@ async def test_appends_that_cannot_be() -> None:
     for epoch in (0, 2):
         with pytest.raises(NotLeaderError):
             node.driver.append([b"a"], epoch)
-    for records in ([], [bytes(9 << 20)], [bytes(1000)] * 9_000):
-        with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="nothing to append"):
+        node.driver.append([], 1)
+    for records in ([bytes(9 << 20)], [bytes(1000)] * 9_000):
+        with pytest.raises(BatchTooLargeError):
             node.driver.append(records, 1)
     assert node.driver.log_end_offset == 3
     await machines.stop()
