@@ -193,7 +193,7 @@ def heartbeat(turn: Turn, request: BrokerHeartbeatRequest) -> Decision[BrokerHea
     if current is not following:
         if following is BrokerState.UNFENCED:
             records.append(_registration_change(broker, fenced=-1))
-            records.extend(updates_with(turn, broker.id))
+            records.extend(updates_with(turn, broker.id, request.offline_log_dirs))
         elif following is BrokerState.CONTROLLED_SHUTDOWN:
             if not broker.in_controlled_shutdown:
                 records.append(_registration_change(broker, in_controlled_shutdown=1))

@@ -9,7 +9,7 @@ counts as active although the image does not say so yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from blumfeld.cluster.controller.decision import MAX_RECORDS_PER_OPERATION, NO_ERROR, ApiError, Decision, Turn
@@ -112,9 +112,11 @@ def updates_without(turn: Turn, broker_id: int) -> list[Record]:
     return leader_and_isr_updates(turn, in_isr, gone=broker_id)
 
 
-def updates_with(turn: Turn, broker_id: int) -> list[Record]:
-    """Let a broker that comes back lead what nobody leads."""
-    leaderless = partitions_where(turn.image, lambda partition: not partition.has_leader)
+def updates_with(turn: Turn, broker_id: int, failed: Collection[bytes]) -> list[Record]:
+    """Let a broker that comes back lead what nobody leads, but nothing in directories that have `failed`."""
+    leaderless = partitions_where(
+        turn.image, lambda partition: not partition.has_leader and partition.directory(broker_id) not in failed
+    )
     return leader_and_isr_updates(turn, leaderless, back=broker_id)
 
 

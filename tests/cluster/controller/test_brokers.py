@@ -290,6 +290,24 @@ def test_replicas_in_a_directory_that_failed_leave_isr_and_leadership(controller
     assert controller.written == []
 
 
+def test_a_broker_that_comes_back_with_a_failed_directory_leads_nothing_in_it(controller: Controller) -> None:
+    controller.register(1, log_dirs=[uuid(11), uuid(12)])
+    controller.unfence(1)
+    controller.with_brokers(2).with_topic("orders", assignments=[[1, 2], [1, 2]])
+    topic_id = controller.topic_id("orders")
+    controller.append(
+        [
+            PartitionChangeRecord(partition_id=n, topic_id=topic_id, directories=[uuid(11 + n), uuid(1002)])
+            for n in (0, 1)
+        ]
+    )
+    for broker_id in (2, 1):
+        controller.fence(broker_id)
+    assert [controller.partition("orders", n).isr for n in (0, 1)] == [(1,), (1,)]
+    controller.heartbeat(1, offline_log_dirs=[uuid(12)])
+    assert [controller.partition("orders", n).leader for n in (0, 1)] == [1, -1]
+
+
 # Unregistration
 
 
