@@ -52,7 +52,7 @@ class ConfigRules:
         value = image.configs.of_topic(topic).get(_UNCLEAN)
         if value is None:
             return self._node_config(image).bool(_UNCLEAN)
-        return value == "true"
+        return value.strip().lower() == "true"
 
     def describe_new_topic(self, image: MetadataImage, configs: Mapping[str, str]) -> list[ConfigEntry]:
         """Every option of a topic with these configs of its own, by name."""

@@ -67,6 +67,15 @@ def test_with_unclean_elections_allowed_a_replica_out_of_sync_takes_over_alone_a
     assert controller.partition("orders").leader_recovery_state == 0
 
 
+def test_unclean_elections_are_allowed_however_true_is_written() -> None:
+    controller = Controller().with_brokers(1, 2)
+    controller.with_topic("orders", assignments=[[1, 2]], configs={"unclean.leader.election.enable": " TRUE"})
+    controller.fence(2)
+    controller.unfence(2)
+    controller.fence(1)
+    assert controller.partition("orders").leader == 2
+
+
 def test_the_cluster_may_allow_unclean_elections_and_a_topic_forbid_them() -> None:
     controller = Controller({"unclean.leader.election.enable": "true"}).with_brokers(1, 2)
     controller.with_topic("loose", assignments=[[1, 2]])
