@@ -244,7 +244,7 @@ class ReplicaManager:
         if delta.topics is not None:
             for topic in delta.topics.deleted.values():
                 for index in topic.partitions:
-                    self._remove(topic.id, index)
+                    self._remove(topic.name, topic.id, index)
             for changed, index, registration in delta.topics.changed_partitions():
                 self._apply_partition(changed.name, changed.id, index, registration, now)
         if delta.cluster is not None:
@@ -295,7 +295,7 @@ class ReplicaManager:
     ) -> None:
         me = self.membership.node_id
         if me not in registration.replicas:
-            self._remove(topic_id, index, registration.leader_epoch)
+            self._remove(topic, topic_id, index, registration.leader_epoch)
             return
         partition = self.find(topic_id, index) or self._create(topic, topic_id, index, registration)
         if partition is None:
@@ -369,10 +369,12 @@ class ReplicaManager:
             _log.info("deleting the log of %s: it belongs to an earlier topic of that name", standing.topic_partition)
             self.logs.delete(topic, index)
 
-    def _remove(self, topic_id: bytes, index: int, leader_epoch: int | None = None) -> None:
+    def _remove(self, topic: str, topic_id: bytes, index: int, leader_epoch: int | None = None) -> None:
         partition = self.find(topic_id, index)
-        self._unusable.discard((topic_id, index))
         if partition is None:
+            if (topic_id, index) in self._unusable:
+                self._unusable.remove((topic_id, index))
+                self.logs.delete(topic, index)  # a damaged log goes too, or it would be the next topic's of that name
             return
         self._followed.unfollow(partition)
         led = partition.is_leader
@@ -380,13 +382,13 @@ class ReplicaManager:
         del self._by_id[topic_id][index]
         if not self._by_id[topic_id]:
             del self._by_id[topic_id]
-        del self._by_name[partition.topic][index]
-        if not self._by_name[partition.topic]:
-            del self._by_name[partition.topic]
+        del self._by_name[topic][index]
+        if not self._by_name[topic]:
+            del self._by_name[topic]
         self.settle(partition)
         if led:
             self._resigned(partition, leader_epoch)
-        self.logs.delete(partition.topic, index)
+        self.logs.delete(topic, index)
 
     def _reconfigure(self, topic: str) -> None:
         if topic not in self._by_name:

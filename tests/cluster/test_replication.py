@@ -444,6 +444,16 @@ def test_a_topic_recreated_under_its_name_is_another_topic(world: World) -> None
     assert world[2].values() == ["new"]
 
 
+def test_a_topic_recreated_because_its_log_was_damaged_is_there_again(world: World) -> None:
+    world[1].logs.damaged.add(("t", 0))
+    world.create_topic([1])
+    assert world[1].replicas.why_missing("t", 0) is ErrorCode.KAFKA_STORAGE_ERROR
+    world.delete_topic()
+    world.create_topic([1])
+    world[1].produce("new")
+    assert world[1].values() == ["new"]
+
+
 def test_a_topic_recreated_while_the_broker_was_away(world: World) -> None:
     world.create_topic([1, 2])
     world[1].produce("old")

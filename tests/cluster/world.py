@@ -48,6 +48,7 @@ from blumfeld.protocol.messages.metadata_log import (
 )
 from blumfeld.protocol.records import Record, build_batch
 from blumfeld.protocol.schema import Record as MetadataRecord
+from blumfeld.storage.errors import StorageError
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.results import AppendResult
@@ -78,6 +79,7 @@ class Logs:
         self.clock = clock
         self.by_name: dict[tuple[str, int], Log] = {}
         self.high_watermarks: dict[tuple[str, int], int] = {}
+        self.damaged: set[tuple[str, int]] = set()
         self.flushes: list[tuple[Log, Future[int]]] = []
 
     def create(
@@ -90,6 +92,8 @@ class Logs:
         directory_id: bytes | None = None,
         holds_data: bool = False,
     ) -> Log:
+        if (topic, partition) in self.damaged:
+            raise StorageError(f"{topic}-{partition} is damaged")
         log = self.by_name.get((topic, partition))
         if log is None:
             log = self.by_name[topic, partition] = Log.open(
@@ -118,6 +122,9 @@ class Logs:
         self.flushes.clear()
 
     def delete(self, topic: str, partition: int) -> None:
+        if (topic, partition) in self.damaged:
+            self.damaged.remove((topic, partition))
+            return
         self.by_name.pop((topic, partition)).abandon()
         self.disk.remove_tree(f"/data/{topic}-{partition}")
 
