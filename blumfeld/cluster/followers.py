@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from blumfeld.cluster.image.directories import UNASSIGNED_DIRECTORY
+
 if TYPE_CHECKING:
     from blumfeld.cluster.image.cluster import ClusterImage
 
@@ -58,6 +60,11 @@ class Membership:
             return False
         return broker_epoch in (NO_BROKER_EPOCH, broker.epoch)
 
+    def has_online_directory(self, broker_id: int, directory: bytes) -> bool:
+        """Whether the broker still reads and writes what lies in that log directory."""
+        broker = self.cluster.brokers.get(broker_id)
+        return broker is not None and broker.has_online_directory(directory)
+
 
 class Follower:
     """One remote replica, in the eyes of the leader."""
@@ -65,6 +72,7 @@ class Follower:
     __slots__ = (
         "broker_epoch",
         "broker_id",
+        "directory",
         "last_caught_up",
         "last_fetch",
         "last_fetch_leader_end",
@@ -74,6 +82,8 @@ class Follower:
 
     def __init__(self, broker_id: int) -> None:
         self.broker_id = broker_id
+        self.directory = UNASSIGNED_DIRECTORY
+        """Where it lies, by the metadata's word."""
         self.forget(NEVER)
 
     def forget(self, last_caught_up: float) -> None:

@@ -9,8 +9,8 @@ Invariants
 - The high watermark is the smallest log end offset over the *maximal* ISR and all that are about to join it; it stands
   still while the committed ISR is smaller than min.insync.replicas, and never goes back within a leader epoch.
 - A follower is proposed for the ISR when it has fetched up to the high watermark *and* to the start of this leader
-  epoch, and the metadata knows that very incarnation as unfenced. (Below the start of the epoch there may be committed
-  records above the high watermark that is known here.)
+  epoch, and the metadata knows that very incarnation as unfenced and its log directory as online. (Below the start of
+  the epoch there may be committed records above the high watermark that is known here.)
 - A member is proposed to leave when it has not been caught up for replica.lag.time.max.ms.
 - Nothing is proposed while a proposal is under way.
 - What was learned of a follower counts only while nobody else can have led since.
@@ -27,6 +27,7 @@ from blumfeld.protocol.errors import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from blumfeld.cluster.image.topics import PartitionRegistration
     from blumfeld.cluster.partition import Partition
     from blumfeld.protocol.messages.alter_partition import AlterPartitionResponse
 
@@ -69,12 +70,14 @@ class Leadership:
 
     # --- taking and leaving office -----------------------------------------------------------------------------
 
-    def assign(self, replicas: tuple[int, ...]) -> None:
+    def assign(self, registration: PartitionRegistration) -> None:
         """The partition has these replicas; what is known of followers that stay is kept."""
         standing = self.followers
-        others = [replica for replica in replicas if replica != self.membership.node_id]
+        others = [replica for replica in registration.replicas if replica != self.membership.node_id]
         if standing.keys() != set(others):
             self.followers = {replica: standing.get(replica) or Follower(replica) for replica in others}
+        for replica, follower in self.followers.items():
+            follower.directory = registration.directory(replica)
 
     def begin(self, end_offset: int, *, follows_on: bool, now: float) -> None:
         """A new leader epoch begins where the log ends now.
@@ -118,10 +121,7 @@ class Leadership:
         for follower in self.followers.values():
             if follower.log_end_offset < lowest and (
                 follower.broker_id in maximal
-                or (
-                    follower.is_caught_up(end, now, self.max_lag_s)
-                    and self.membership.may_join_isr(follower.broker_id, follower.broker_epoch)
-                )
+                or (follower.is_caught_up(end, now, self.max_lag_s) and self._may_join(follower))
             ):
                 lowest = follower.log_end_offset
         return lowest > log.high_watermark and log.update_high_watermark(lowest)
@@ -184,8 +184,15 @@ class Leadership:
             return
         if follower.log_end_offset < max(self.partition.log.high_watermark, self.epoch_start):
             return
-        if self.membership.may_join_isr(follower.broker_id, follower.broker_epoch):
+        if self._may_join(follower):
             self._propose({*self.isr.committed, follower.broker_id})
+
+    def _may_join(self, follower: Follower) -> bool:
+        """Whether the metadata knows that very incarnation as fit, and its log directory as online (KIP-858)."""
+        membership = self.membership
+        return membership.may_join_isr(follower.broker_id, follower.broker_epoch) and membership.has_online_directory(
+            follower.broker_id, follower.directory
+        )
 
     def shrink(self, now: float) -> bool:
         """Propose to drop members that lag; True when there is a proposal to send."""

@@ -167,7 +167,7 @@ class Partition:
         self.role = Role.LEADER
         self.leader_id = self.membership.node_id
         self.partition_epoch = registration.partition_epoch
-        leadership.assign(registration.replicas)
+        leadership.assign(registration)
         if new_epoch:
             self.leader_epoch = registration.leader_epoch
             end = self.log.log_end_offset

@@ -11,7 +11,7 @@ Invariants
 - Before `begin` nothing is acted on: what is replayed at the start is history, in which this broker may have led in
   epochs long gone, or have had replicas that were taken from it and given back.
 - After any change of a partition `settle` was called: nobody waits for what has happened already.
-- A partition is fetched exactly while this broker follows it and it has a leader.
+- A partition is fetched exactly while this broker follows it, it has a leader, and its log directory is online.
 - No task and no timer belongs to a partition.
 """
 
@@ -258,6 +258,13 @@ class ReplicaManager:
                     self._reconfigure(resource.name)
         self._followed.drop_idle()
 
+    def directory_failed(self) -> None:
+        """A log directory went offline: what lies in it is fetched no more, or leaders would take it for in sync."""
+        for partition in self.all():
+            if partition.log.home.error is not None:
+                self._followed.unfollow(partition)
+        self._followed.drop_idle()
+
     def remove_strays(self) -> int:
         """Delete logs that metadata does not place here. Call it only with metadata that is caught up."""
         strays = [
@@ -317,7 +324,7 @@ class ReplicaManager:
         led = partition.is_leader
         if partition.become_follower(registration):
             _log.debug("following %r", partition)
-            if registration.leader == NO_LEADER:
+            if registration.leader == NO_LEADER or partition.log.home.error is not None:
                 self._followed.unfollow(partition)
             else:
                 self._followed.follow(partition)

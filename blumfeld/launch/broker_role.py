@@ -160,7 +160,8 @@ class BrokerRole:
             await asyncio.sleep(LOADED_POLL_S)
 
     def directory_failed(self) -> None:
-        """The controller hears at once that others have to lead."""
+        """Nothing is fetched into it any more, and the controller hears at once that others have to lead."""
+        self.data_plane.replicas.directory_failed()
         self._lifecycle.hurry()
 
     async def _leave(self) -> None:

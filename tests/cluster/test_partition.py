@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blumfeld.cluster.image.directories import LOST_DIRECTORY
 from blumfeld.cluster.partition import Role
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.alter_partition import AlterPartitionResponse
@@ -223,6 +224,18 @@ def test_a_fenced_follower_is_not_proposed_until_metadata_says_it_is_fit(world: 
     assert world[1].proposals == []
     world.fence(2, fenced=False)
     assert len(world[1].proposals) == 1, "without another fetch: an idle partition is not named in them"
+
+
+def test_a_follower_whose_directory_failed_is_not_proposed_though_it_has_everything(world: World) -> None:
+    world.create_topic([1, 2, 3])
+    world.create_topic([1, 2, 3], name="other")  # whose fetches are signs of life
+    world[1].produce("a")
+    world.replicate()
+    world.change(isr=[1, 3], directories=[bytes(16), LOST_DIRECTORY, bytes(16)])
+    world.replicate()
+    assert world[1].proposals == []
+    world.change(directories=[bytes(16)] * 3)
+    assert [member for member, _ in world[1].proposals[0].isr] == [1, 2, 3]
 
 
 def test_an_earlier_incarnation_of_a_follower_is_not_heard(world: World) -> None:

@@ -444,6 +444,17 @@ def test_a_topic_recreated_under_its_name_is_another_topic(world: World) -> None
     assert world[2].values() == ["new"]
 
 
+def test_what_lies_in_a_directory_that_failed_is_fetched_no_more(world: World) -> None:
+    world.create_topic([1, 2])
+    world.create_topic([1, 2], name="other")
+    world.replicate()
+    world[2].partition().log.home.fail(OSError(5, "Input/output error"), "writing")
+    world[2].replicas.directory_failed()
+    assert [partition.topic for partition in world[2].follows.leaders] == ["other"]
+    world.elect(1, [1])
+    assert [partition.topic for partition in world[2].follows.leaders] == ["other"]
+
+
 def test_a_topic_recreated_because_its_log_was_damaged_is_there_again(world: World) -> None:
     world[1].logs.damaged.add(("t", 0))
     world.create_topic([1])

@@ -7,8 +7,8 @@ committed ISR), NEW_LEADER_ELECTED (done, and it leads no more).
 
 Invariants
 - Only the leader of the present leader epoch changes the ISR, and only against the present partition epoch.
-- Who joins is registered, unfenced, not shutting down, and the same incarnation that the leader saw (KIP-903; broker
-  epoch −1 skips that).
+- Who joins is registered, unfenced, not shutting down, with its log directory online (KIP-858; Apache Kafka leaves that
+  to the leader), and the same incarnation that the leader saw (KIP-903; broker epoch −1 skips that).
 """
 
 from __future__ import annotations
@@ -127,11 +127,16 @@ def _why_not(
         return ErrorCode.INVALID_REQUEST
     if proposal.leader_recovery_state == RECOVERING and (len(isr) > 1 or partition.leader_recovery_state == RECOVERED):
         return ErrorCode.INVALID_REQUEST
-    if not all(_is_eligible(cluster, member) for member in members):
+    if not all(_is_eligible(cluster, partition, member) for member in members):
         return ErrorCode.INELIGIBLE_REPLICA
     return ErrorCode.NONE
 
 
-def _is_eligible(cluster: ClusterImage, member: _Member) -> bool:
+def _is_eligible(cluster: ClusterImage, partition: PartitionRegistration, member: _Member) -> bool:
     broker = cluster.brokers.get(member.broker_id)
-    return broker is not None and broker.active and member.broker_epoch in {-1, broker.epoch}
+    return (
+        broker is not None
+        and broker.active
+        and member.broker_epoch in {-1, broker.epoch}
+        and broker.has_online_directory(partition.directory(member.broker_id))
+    )

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from blumfeld.cluster.image.directories import LOST_DIRECTORY
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.alter_partition import AlterPartitionRequest
 from blumfeld.protocol.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
+from blumfeld.protocol.messages.metadata_log import PartitionChangeRecord
 from tests.cluster.controller.story import Controller, uuid
 
 
@@ -75,6 +77,14 @@ def test_fenced_and_leaving_replicas_are_ineligible(controller: Controller) -> N
     controller.unfence(2)
     controller.with_topic("other", assignments=[[2]])
     controller.heartbeat(2, want_shut_down=True)
+    assert controller.alter_isr("orders", [1, 2, 3]).error_code == ErrorCode.INELIGIBLE_REPLICA
+
+
+def test_replicas_in_a_directory_that_failed_are_ineligible(controller: Controller) -> None:
+    controller.alter_isr("orders", [1, 3])
+    lost = [*controller.partition("orders").directories]
+    lost[1] = LOST_DIRECTORY
+    controller.append([PartitionChangeRecord(partition_id=0, topic_id=controller.topic_id("orders"), directories=lost)])
     assert controller.alter_isr("orders", [1, 2, 3]).error_code == ErrorCode.INELIGIBLE_REPLICA
 
 
