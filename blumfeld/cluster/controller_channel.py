@@ -11,7 +11,8 @@ Invariants
   NOT_CONTROLLER; every other answer is final. Requests are idempotent or fenced by epochs, so trying again is safe (a
   CreateTopics that was carried out unheard is answered TOPIC_ALREADY_EXISTS, as by Apache Kafka).
 - A request that waits for a controller which is no longer the leader is given up and sent to the new one.
-- Requests of this broker and of clients share the link but never wait for each other's answers.
+- Requests of this broker and of clients share the link but never wait for each other's answers, and the little time
+  that a client has ends nobody else's conversation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blumfeld.cluster.controller.context import ControllerContext
 from blumfeld.cluster.envelope import unwrap, wrap
-from blumfeld.cluster.link import Link, LinkError, UnsupportedByPeer
+from blumfeld.cluster.link import Link, LinkError, TimedOut, UnsupportedByPeer
 from blumfeld.cluster.producer_ids import ProducerIds
 from blumfeld.protocol.errors import ErrorCode, ProtocolError
 from blumfeld.protocol.messages.allocate_producer_ids import AllocateProducerIdsRequest
@@ -38,6 +39,10 @@ LAST_RETRY_S: Final = 0.2
 LOOK_AT_LEADER_S: Final = 0.1
 ALLOCATE_TIMEOUT_MS: Final = 5_000.0
 SMALLEST_TIMEOUT_MS: Final = 1.0
+NEVER: Final = float("inf")
+PATIENCE_MS: Final = 1_000.0
+"""A client's request that is not answered for so long ends the conversation: the connection may be dead. A client that
+has less time just leaves."""
 
 
 class ControllerUnavailable(Exception):
@@ -198,11 +203,18 @@ class ControllerChannel:
         if endpoint is None or leader == self._node_id:
             raise NoLeader("no active controller is known")
         link = self._link_to(*endpoint)
-        answering = asyncio.ensure_future(link.send(on_the_wire, timeout_ms=max(timeout_ms, SMALLEST_TIMEOUT_MS)))
+        now = self._env.clock.monotonic
+        leaves_at = NEVER  # the link tells of its time
+        if on_the_wire is not request and timeout_ms < PATIENCE_MS:
+            leaves_at = now() + timeout_ms / 1000
+        link_timeout_ms = max(timeout_ms, SMALLEST_TIMEOUT_MS) if leaves_at == NEVER else PATIENCE_MS
+        answering = asyncio.ensure_future(link.send(on_the_wire, timeout_ms=link_timeout_ms))
         try:
-            while not (await asyncio.wait([answering], timeout=LOOK_AT_LEADER_S))[0]:
+            while not (await asyncio.wait([answering], timeout=min(LOOK_AT_LEADER_S, leaves_at - now())))[0]:
                 if self._quorum.leader_id not in (leader, None):
                     raise NoLeader(f"controller {leader} was replaced before it answered")
+                if now() >= leaves_at:
+                    raise TimedOut(f"controller {leader} gave no answer within {timeout_ms:g} ms")
             return answering.result()
         finally:
             answering.cancel()

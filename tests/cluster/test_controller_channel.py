@@ -132,6 +132,33 @@ async def test_a_controller_that_was_replaced_is_not_waited_for() -> None:
         channel.close()
 
 
+async def test_a_client_that_does_not_wait_long_breaks_nobody_elses_conversation() -> None:
+    answers: list[asyncio.Future[BrokerHeartbeatResponse]] = []
+
+    def later(request: Any) -> asyncio.Future[BrokerHeartbeatResponse]:
+        answers.append(asyncio.get_running_loop().create_future())
+        return answers[-1]
+
+    node = Peer(VERSIONS, {ApiKey.BROKER_HEARTBEAT: later, ApiKey.ENVELOPE: lambda request: None})
+    async with listening(node):
+        channel = ControllerChannel(ENV, 1, Quorum(2, n2=node.port))
+        beating = asyncio.ensure_future(channel.send(HEARTBEAT, timeout_ms=5000))
+        while not answers:
+            await asyncio.sleep(0.001)
+        header = RequestHeader(
+            request_api_key=ApiKey.CREATE_TOPICS, request_api_version=6, correlation_id=1, client_id="cli"
+        )
+        request = CreateTopicsRequest(topics=[], timeout_ms=30)
+        begun = ENV.clock.monotonic()
+        with pytest.raises(ControllerUnavailable):
+            await channel.forward(request, header, client_host="::1", timeout_ms=30)
+        assert ENV.clock.monotonic() - begun < 0.5
+        answers[0].set_result(heartbeat_answer())
+        assert (await beating).error_code == 0
+        assert len(answers) == 1
+        channel.close()
+
+
 async def test_a_client_request_travels_in_an_envelope() -> None:
     def unpack(request: EnvelopeRequest) -> EnvelopeResponse:
         header, body = decode_request_header(request.request_data)
