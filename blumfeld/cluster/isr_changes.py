@@ -42,6 +42,8 @@ class IsrQueue:
         self._membership = membership
         self._waiting: dict[IsrProposal, None] = {}
         self._in_flight: dict[tuple[bytes, int], IsrProposal] = {}
+        self.has_retries = False
+        """Whether something is to be sent that was refused for now: not at once."""
 
     def submit(self, proposal: IsrProposal) -> None:
         """Send it with the next request."""
@@ -58,6 +60,7 @@ class IsrQueue:
                 self._in_flight[partition.topic_id, partition.index] = proposal
                 topics.setdefault(partition.topic_id, []).append(_asked(proposal))
         self._waiting.clear()
+        self.has_retries = False
         if not topics:
             return None
         return AlterPartitionRequest(
@@ -97,6 +100,7 @@ class IsrQueue:
         outcome = proposal.partition.leadership.refused(proposal, error)
         if outcome is Answered.RETRY:
             self._waiting[proposal] = None
+            self.has_retries = True
         return outcome is Answered.ROLLED_BACK
 
 
@@ -160,9 +164,9 @@ class IsrChanges:
                     changed = self._queue.failed(ErrorCode.REQUEST_TIMED_OUT)
                 else:
                     changed = self._queue.answered(response, self._clock.monotonic())
-                    if response.error_code != ErrorCode.NONE:
-                        await asyncio.sleep(RETRY_S)
                 for partition in changed:
                     self._settle(partition)
+                if self._queue.has_retries:
+                    await asyncio.sleep(RETRY_S)
         finally:
             self._sender = None

@@ -92,6 +92,22 @@ async def test_without_a_controller_it_tries_on() -> None:
     assert world[1].partition().isr.committed == {1, 2}
 
 
+async def test_what_is_refused_for_now_is_not_sent_again_at_once() -> None:
+    world, channel, changes = _world_with_changes()
+    topic_id = world.create_topic([1, 2])
+    world.elect(1, [1])
+    world.deaf = {1}
+    refusal = AlterPartitionResponse.Topic.Partition(
+        partition_index=0, error_code=ErrorCode.NOT_CONTROLLER, leader_id=0, leader_epoch=0, isr=[], partition_epoch=0
+    )
+    topic = AlterPartitionResponse.Topic(topic_id=topic_id, partitions=[refusal])
+    channel.failures = [AlterPartitionResponse(error_code=0, topics=[topic]) for _ in range(1000)]
+    world[2].fetch(world[1], times=2)
+    await asyncio.sleep(0.12)
+    assert 2 <= len(channel.requests) <= 3
+    await changes.stop()
+
+
 async def test_a_proposal_that_metadata_settled_is_not_sent() -> None:
     world, channel, changes = _world_with_changes()
     world.create_topic([1, 2])
