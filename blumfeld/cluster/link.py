@@ -52,6 +52,8 @@ __all__ = [
 REQUEST_TIMEOUT_MS = 30_000.0
 CONNECT_TIMEOUT_MS = 5_000.0
 PROBE_TIMEOUT_MS = 250.0
+NOT_CONNECTED = (OSError, ValueError, OverflowError)
+"""How connecting fails: TimeoutError is an OSError; the others say that a node registered with what is no address."""
 
 
 class Link:
@@ -159,7 +161,7 @@ class Link:
             )
         except ConnectionRefusedError as error:
             raise Refused(f"{name}: nobody listens") from error
-        except OSError as error:  # TimeoutError is one
+        except NOT_CONNECTED as error:
             raise Unreachable(f"{name}: {error}") from error
         try:
             await conversation.negotiate(max(deadline - self._env.clock.monotonic(), 0.001))
@@ -211,7 +213,7 @@ async def probe(env: Env, host: str, port: int, *, timeout_ms: float = PROBE_TIM
         transport, _ = await env.network.connect(host, port, asyncio.Protocol, timeout_ms / 1000)
     except ConnectionRefusedError:
         return Refused(f"{host}:{port}: nobody listens")
-    except OSError as error:
+    except NOT_CONNECTED as error:
         return Unreachable(f"{host}:{port}: {error}")
     transport.abort()
     return None

@@ -160,6 +160,13 @@ async def test_a_host_that_does_not_answer_is_unreachable_but_has_not_refused() 
     assert not isinstance(failure.value, Refused)
 
 
+@pytest.mark.parametrize(("host", "port"), [("controller..local", 9093), ("a" * 64, 9093), ("127.0.0.1", 70_000)])
+async def test_what_is_no_address_cannot_be_reached_either(host: str, port: int) -> None:
+    with pytest.raises(Unreachable):
+        await Link(ENV, host, port).connect()
+    assert isinstance(await probe(ENV, host, port), Unreachable)
+
+
 async def test_a_listening_peer_passes_the_probe() -> None:
     async with listening(peer()) as node:
         assert await probe(ENV, "127.0.0.1", node.port) is None
