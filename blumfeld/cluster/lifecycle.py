@@ -198,7 +198,11 @@ class BrokerLifecycle:
         try:
             await self._register()
             while self.state is not State.SHUTTING_DOWN:
-                delay_s = await self._heartbeat()
+                try:
+                    delay_s = await self._heartbeat()
+                except Exception:  # noqa: BLE001  a defect of ours must not make this broker dead to the others
+                    _log.exception("a heartbeat failed")
+                    delay_s = min(self._interval_s, LAST_RETRY_S)
                 if delay_s > 0:
                     await self._sleep(delay_s)
         finally:

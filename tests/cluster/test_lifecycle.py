@@ -30,6 +30,7 @@ class Controller:
         self.unreachable = 0
         self.gone = False
         self.heartbeat_errors: list[ErrorCode] = []
+        self.defect: Exception | None = None
         self.leads = 0
         """How many heartbeats it takes to move the broker's leaderships away."""
 
@@ -46,6 +47,8 @@ class Controller:
             return BrokerRegistrationResponse(error_code=error, broker_epoch=EPOCH if not error else -1)
         assert isinstance(request, BrokerHeartbeatRequest)
         self.heartbeats.append(request)
+        if self.defect is not None:
+            raise self.defect
         if self.heartbeat_errors:
             return BrokerHeartbeatResponse(error_code=self.heartbeat_errors.pop(0), should_shut_down=False)
         if request.want_shut_down:
@@ -125,6 +128,17 @@ async def test_it_is_caught_up_when_its_own_registration_is_applied(life: Life) 
     await asyncio.wait_for(life.lifecycle.caught_up(), 2)
     assert life.lifecycle.state is State.RECOVERY
     assert life.controller.heartbeats[0].want_fence
+
+
+async def test_a_defect_does_not_end_its_heartbeats(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    life.lifecycle.start()
+    await until(lambda: life.epochs == [EPOCH])
+    life.controller.defect = LookupError("unheard of")
+    life.apply(EPOCH)
+    await until(lambda: len(life.controller.heartbeats) == 2)
+    life.controller.defect = None
+    await asyncio.wait_for(life.lifecycle.caught_up(), 2)
+    assert "unheard of" in caplog.text
 
 
 async def test_it_asks_to_be_unfenced_when_it_is_ready(life: Life) -> None:
