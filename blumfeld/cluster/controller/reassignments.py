@@ -5,10 +5,14 @@ A reassignment is part of the partition itself: while it lasts, `replicas` are t
 
 Invariant: cancelling goes back to the replicas before; where none of them is in sync it needs unclean elections to be
 allowed.
+
+Difference to Apache Kafka: a partition that one request wants in two places is refused; Kafka decides both times on
+what was before, and leaves a reassignment of brokers that are no replicas.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -37,10 +41,20 @@ def alter_partition_reassignments(
     """Start, change or (replicas null) cancel reassignments; each partition has its own answer."""
     records: list[Record] = []
     responses: list[AlterPartitionReassignmentsResponse.Topic] = []
+    targets: defaultdict[tuple[str, int], set[tuple[int, ...] | None]] = defaultdict(set)
+    for topic in request.topics:
+        for wanted in topic.partitions:
+            target = None if wanted.replicas is None else tuple(wanted.replicas)
+            targets[topic.name, wanted.partition_index].add(target)
     for topic in request.topics:
         answers: list[AlterPartitionReassignmentsResponse.Topic.Partition] = []
         for wanted in topic.partitions:
-            error = _alter(turn, topic.name, wanted, records, factor_may_change=request.allow_replication_factor_change)
+            if len(targets[topic.name, wanted.partition_index]) > 1:
+                message = f"{topic.name}:{wanted.partition_index} cannot move to several places."
+                error = ApiError(ErrorCode.INVALID_REQUEST, message)
+            else:
+                factor_may_change = request.allow_replication_factor_change
+                error = _alter(turn, topic.name, wanted, records, factor_may_change=factor_may_change)
             answers.append(
                 AlterPartitionReassignmentsResponse.Topic.Partition(
                     partition_index=wanted.partition_index, error_code=error.code, error_message=error.message

@@ -120,6 +120,21 @@ def test_reassignments_refused(controller: Controller) -> None:
     assert reassign(controller, [])[0] is ErrorCode.INVALID_REPLICA_ASSIGNMENT
 
 
+def test_a_partition_that_is_wanted_in_two_places_is_refused_and_stays(controller: Controller) -> None:
+    wanted = AlterPartitionReassignmentsRequest.Topic.Partition
+    parts = [
+        wanted(partition_index=0, replicas=[1, 2, 4]),
+        wanted(partition_index=1, replicas=[3, 2, 1]),
+        wanted(partition_index=1, replicas=[3, 2, 1]),
+        wanted(partition_index=0, replicas=[3]),
+    ]
+    topic = AlterPartitionReassignmentsRequest.Topic(name="orders", partitions=parts)
+    response = controller.send(AlterPartitionReassignmentsRequest(topics=[topic]))
+    codes = [ErrorCode(answer.error_code) for answer in response.responses[0].partitions]
+    assert codes == [ErrorCode.INVALID_REQUEST, ErrorCode.NONE, ErrorCode.NONE, ErrorCode.INVALID_REQUEST]
+    assert controller.partition("orders").partition_epoch == 0
+
+
 def test_reassignments_are_listed_while_they_last(controller: Controller) -> None:
     reassign(controller, [1, 2, 4])
     [topic] = controller.send(ListPartitionReassignmentsRequest(topics=None)).topics
