@@ -293,7 +293,13 @@ class _Fetch:
             epoch, end = reading.diverging
             answer.diverging_epoch = _Answer.EpochEndOffset(epoch=epoch, end_offset=end)
         if self._request.isolation_level == READ_COMMITTED and self._replica_id < 0 and not reading.error:
-            answer.aborted_transactions = self._aborted(entry, reading)
+            try:
+                answer.aborted_transactions = self._aborted(entry, reading)
+            except OSError as error:
+                assert entry.partition is not None
+                log = entry.partition.log
+                log.home.fail(error, f"reading the aborted transactions of {log.topic_partition}")
+                return self._answer(entry, refused(ErrorCode.KAFKA_STORAGE_ERROR))
         return answer
 
     def _aborted(self, entry: Entry, reading: Reading) -> list[_Answer.AbortedTransaction]:

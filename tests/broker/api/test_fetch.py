@@ -418,3 +418,17 @@ def test_read_committed_stops_at_the_last_stable_offset_and_names_aborted_transa
     assert data.last_stable_offset == 4
     assert data.aborted_transactions is not None
     assert [(a.producer_id, a.first_offset) for a in data.aborted_transactions] == [(5, 1)]
+
+
+async def test_a_transaction_index_that_cannot_be_read_is_a_storage_error_and_none_of_who_appends(
+    world: World,
+) -> None:
+    world[1].with_purgatory()
+    world.create_topic([1])
+    waiting = ask(world, request((0, 0), isolation=1, max_wait_ms=60_000))
+    world[1].partition().log.active.txn_index.exists = True  # but there is no file
+    assert world[1].produce("a").error is ErrorCode.NONE
+    (data,) = await waited(waiting)
+    assert (data.error_code, data.records) == (ErrorCode.KAFKA_STORAGE_ERROR, b"")
+    (data,) = parts(ask(world, request((0, 0))))
+    assert data.error_code == ErrorCode.KAFKA_STORAGE_ERROR, "the directory is offline"
