@@ -1,7 +1,8 @@
 """Producer ids for idempotent producers, in blocks from the controller (KIP-730).
 
 Owns the block that this broker draws from. Invariant: an id is handed out once, here and in the cluster; what is left
-of a block when the broker stops is lost, never used again.
+of a block when the broker stops is lost, never used again. One block is asked for at a time; who waits for it in vain
+is told so with the one who asked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class ProducerIds:
         self._next = 0
         self._end = 0
         self._refill = asyncio.Lock()
+        self._failure: Exception | None = None
+        """What came of the last try to have a block."""
 
     def take(self) -> int | None:
         """The next id of the block at hand, None when it is used up."""
@@ -33,13 +36,24 @@ class ProducerIds:
         self._next += 1
         return self._next - 1
 
+    async def _try_to_allocate(self) -> AllocateProducerIdsResponse:
+        self._failure = None
+        try:
+            return await self._allocate()
+        except Exception as error:
+            self._failure = error
+            raise
+
     async def next(self) -> int | ErrorCode:
         """An id nobody had before; an error code where the controller refuses a block."""
         while (taken := self.take()) is None:
+            waits_for_another = self._refill.locked()
             async with self._refill:
                 if self._next < self._end:
                     continue  # somebody who waited before us has brought a block
-                block = await self._allocate()
+                if waits_for_another and self._failure is not None:
+                    raise self._failure
+                block = await self._try_to_allocate()
                 if block.error_code != ErrorCode.NONE:
                     return ErrorCode(block.error_code)
                 self._next = block.producer_id_start

@@ -10,6 +10,7 @@ import pytest
 from blumfeld.cluster.controller.context import ControllerContext
 from blumfeld.cluster.controller_channel import ControllerChannel, ControllerUnavailable, NoController
 from blumfeld.cluster.envelope import serialize_principal
+from blumfeld.cluster.producer_ids import ProducerIds
 from blumfeld.env.environment import Env
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.frame import decode_request_header, encode_response
@@ -211,6 +212,24 @@ async def test_producer_ids_come_in_blocks_and_are_never_given_out_twice() -> No
         assert sorted(ids) == list(range(23))
         assert len(node.requests) == 5
         channel.close()
+
+
+async def test_those_who_wait_for_a_block_in_vain_do_not_wait_one_after_the_other() -> None:
+    asked = 0
+
+    async def allocate() -> AllocateProducerIdsResponse:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.02)
+        if asked == 1:
+            raise ControllerUnavailable("away")
+        return AllocateProducerIdsResponse(error_code=0, producer_id_start=7, producer_id_len=1)
+
+    ids = ProducerIds(allocate)
+    outcomes = await asyncio.gather(*(ids.next() for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(outcome, ControllerUnavailable) for outcome in outcomes)
+    assert asked == 1
+    assert await ids.next() == 7
 
 
 async def test_a_refused_block_is_told() -> None:
