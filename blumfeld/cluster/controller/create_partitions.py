@@ -35,12 +35,9 @@ def create_partitions(turn: Turn, request: CreatePartitionsRequest) -> Decision[
     for topic in request.topics:
         if counts[topic.name] > 1:
             continue
-        made = _grow(turn, topic)
+        made = _grow(turn, topic, MAX_RECORDS_PER_OPERATION - len(records))
         if isinstance(made, ApiError):
             results.append(_result(topic.name, made))
-        elif len(records) + len(made) > MAX_RECORDS_PER_OPERATION:
-            message = "Excessively large number of partitions per request."
-            results.append(_result(topic.name, ApiError(ErrorCode.POLICY_VIOLATION, message)))
         else:
             records.extend(made)
             results.append(_result(topic.name, NO_ERROR))
@@ -51,7 +48,7 @@ def _result(name: str, error: ApiError) -> CreatePartitionsResponse.Result:
     return CreatePartitionsResponse.Result(name=name, error_code=error.code, error_message=error.message)
 
 
-def _grow(turn: Turn, wanted: CreatePartitionsRequest.Topic) -> list[Record] | ApiError:
+def _grow(turn: Turn, wanted: CreatePartitionsRequest.Topic, most: int) -> list[Record] | ApiError:
     topic = turn.image.topics.get(wanted.name)
     if topic is None:
         return ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -63,7 +60,7 @@ def _grow(turn: Turn, wanted: CreatePartitionsRequest.Topic) -> list[Record] | A
             ErrorCode.INVALID_PARTITIONS,
             f"The topic {wanted.name} currently has {present} partition(s); {wanted.count} would not be an increase.",
         )
-    if wanted.count - present > MAX_RECORDS_PER_OPERATION:
+    if wanted.count - present > most:
         return ApiError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
     assignments = _assignments(turn, topic, wanted, wanted.count - present)
     if isinstance(assignments, ApiError):

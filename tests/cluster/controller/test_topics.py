@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from blumfeld.cluster.controller import create_partitions
+from blumfeld.cluster.controller.assignments import place
+from blumfeld.cluster.controller.decision import Turn
 from blumfeld.cluster.image.directories import LOST_DIRECTORY
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.assign_replicas_to_dirs import AssignReplicasToDirsRequest
@@ -164,6 +167,25 @@ def test_a_topic_named_twice_does_not_grow(controller: Controller) -> None:
     assert [(r.name, r.error_code, r.error_message) for r in response.results] == [
         ("orders", ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
     ]
+
+
+def test_no_replicas_are_placed_for_more_partitions_than_one_request_may_make(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[int] = []
+
+    def count(turn: Turn, wanted: int, factor: int) -> Any:
+        placed.append(wanted)
+        return place(turn, wanted, factor)
+
+    monkeypatch.setattr(create_partitions, "place", count)
+    names = [f"topic{number}" for number in range(5)]
+    for name in names:
+        controller.with_topic(name, assignments=[[1]])
+    topics = [CreatePartitionsRequest.Topic(name=name, count=6_001, assignments=None) for name in names]
+    response = controller.send(CreatePartitionsRequest(topics=topics, timeout_ms=1, validate_only=True))
+    assert [r.error_code for r in response.results] == [ErrorCode.NONE] + [ErrorCode.POLICY_VIOLATION] * 4
+    assert placed == [6_000]
 
 
 # AssignReplicasToDirs
