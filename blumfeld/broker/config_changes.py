@@ -7,6 +7,7 @@ so a value that cannot be never gets into the metadata by this way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -47,8 +48,9 @@ class Changes(Generic[_Wanted]):
         self.resources = [ConfigResource(part.resource_type, part.resource_name) for part in wanted]
         self.passed_on: list[_Wanted] = []
         self._answers: dict[ConfigResource, ApiError] = {}
+        counts = Counter(self.resources)
         for resource, part in zip(self.resources, wanted, strict=True):
-            error = why_not(resource, part) if self.resources.count(resource) == 1 else _TWICE
+            error = why_not(resource, part) if counts[resource] == 1 else _TWICE
             if error is None:
                 self.passed_on.append(part)
             else:

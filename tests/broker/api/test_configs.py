@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -208,6 +209,19 @@ async def test_answers_come_in_the_order_asked_whoever_gives_them(admin: Admin) 
         ("nowhere", "UNKNOWN_TOPIC_OR_PARTITION"),
         ("2", "INVALID_REQUEST"),
     ]
+
+
+async def test_very_many_resources_are_looked_at_once_each(admin: Admin) -> None:
+    resources = [
+        IncrementalAlterConfigsRequest.Resource(resource_type=BROKER_LOGGER, resource_name=str(number), configs=[])
+        for number in range(50_000)
+    ]
+    begun = time.monotonic()
+    response = await admin.ask(
+        incremental_alter_configs, IncrementalAlterConfigsRequest(resources=resources, validate_only=False)
+    )
+    assert time.monotonic() - begun < 20  # squared, it was a minute and more
+    assert len(response.responses) == 50_000
 
 
 async def test_the_old_api_replaces_everything(admin: Admin) -> None:
