@@ -210,10 +210,13 @@ class ReplicaManager:
     # --- turns -------------------------------------------------------------------------------------------------
 
     def shrink_isrs(self) -> None:
-        """Propose to drop replicas that lag; each half of replica.lag.time.max.ms."""
+        """Propose to drop replicas that lag; each half of replica.lag.time.max.ms.
+
+        None lags behind a leader that can't be read: it must not be left as the only one who has everything.
+        """
         now = self._clock.monotonic()
         for partition in self.all():
-            if partition.is_leader:
+            if partition.is_leader and partition.log.home.error is None:
                 partition.leadership.shrink(now)
                 self.settle(partition)
 

@@ -289,6 +289,17 @@ def test_a_follower_that_lags_is_dropped_after_the_lag_time(world: World) -> Non
     assert world[1].partition().high_watermark == 1
 
 
+def test_a_leader_whose_directory_failed_drops_nobody(world: World) -> None:
+    world.create_topic([1, 2])
+    world.replicate()
+    world[1].produce("a")
+    world[1].partition().log.home.fail(OSError(5, "Input/output error"), "reading")
+    world.clock.advance(31)
+    world.replicate()  # in vain: it is no fault of the follower
+    world[1].replicas.shrink_isrs()
+    assert world[1].proposals == []
+
+
 def test_a_follower_that_has_everything_is_in_sync_however_long_it_is_idle(world: World) -> None:
     world.create_topic([1, 2])
     world.replicate()
