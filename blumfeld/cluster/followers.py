@@ -95,10 +95,10 @@ class Follower:
         self.last_caught_up = last_caught_up
         self.broker_epoch: int | None = None
 
-    def new_epoch(self, leader_end_offset: int, in_sync_at: float | None) -> None:
-        """The same leader in a new leader epoch; `in_sync_at` is now for a member of the ISR, else None."""
+    def new_epoch(self, leader_end_offset: int, now: float) -> None:
+        """The same leader in a new leader epoch, for a member of the ISR."""
         self.last_fetch_leader_end = leader_end_offset
-        self.last_fetch = self.last_caught_up = NEVER if in_sync_at is None else in_sync_at
+        self.last_fetch = self.last_caught_up = now
 
     def fetched(
         self, offset: int, log_start_offset: int, leader_end_offset: int, broker_epoch: int, now: float

@@ -82,16 +82,17 @@ class Leadership:
     def begin(self, end_offset: int, *, follows_on: bool, now: float) -> None:
         """A new leader epoch begins where the log ends now.
 
-        `follows_on`: we led in the epoch right before, so what we know of followers still holds. Otherwise others may
-        have led meanwhile, unheard of by us, and followers may have cut what they had from us.
+        `follows_on`: we led in the epoch right before, so what we know of followers in sync still holds. Otherwise
+        others may have led meanwhile, unheard of by us, and followers may have cut what they had from us. Who is not in
+        sync may have been removed and added again, which begins an epoch too: then it has nothing any more.
         """
         self.epoch_start = end_offset
         for follower in self.followers.values():
-            in_sync_at = now if follower.broker_id in self.isr.committed else None
-            if follows_on:
-                follower.new_epoch(end_offset, in_sync_at)
+            in_sync = follower.broker_id in self.isr.committed
+            if follows_on and in_sync:
+                follower.new_epoch(end_offset, now)
             else:
-                follower.forget(NEVER if in_sync_at is None else in_sync_at)
+                follower.forget(now if in_sync else NEVER)
 
     def end(self, isr: Iterable[int]) -> None:
         """Somebody else leads, or nobody."""

@@ -111,6 +111,23 @@ def test_a_leader_elected_again_keeps_what_it_knows_of_its_followers(world: Worl
     assert world[1].partition().followers[2].log_end_offset == 1
 
 
+def test_a_replica_that_went_and_came_back_unnoticed_by_its_leader_begins_from_nothing(world: World) -> None:
+    world.create_topic([1, 2, 3])
+    world.create_topic([1, 2, 3], name="other")  # whose fetches are signs of life
+    world[1].produce("a")
+    world.replicate()
+    world.deaf = {1}
+    world.change(replicas=[1, 3], isr=[1, 3], leader=1)
+    world.change(replicas=[1, 3, 2])
+    assert world[2].partition().log_end_offset == 0
+    world.deaf = set()
+    world.publish(1)
+    assert world[1].proposals == [], "what it had is gone"
+    world.replicate()
+    assert [member for member, _ in world[1].proposals[0].isr] == [1, 2, 3]
+    assert world[2].values() == ["a"]
+
+
 def test_followers_learn_the_high_watermark_with_their_next_fetch(world: World) -> None:
     world.create_topic([1, 2])
     world[1].produce("a")
