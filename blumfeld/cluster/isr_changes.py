@@ -162,6 +162,9 @@ class IsrChanges:
                 except ControllerUnavailable as error:
                     _log.info("ISR changes wait for a controller: %s", error)
                     changed = self._queue.failed(ErrorCode.REQUEST_TIMED_OUT)
+                except Exception:  # noqa: BLE001  a defect of ours must not leave ISRs as they are for ever
+                    _log.exception("an ISR change failed")
+                    changed = self._queue.failed(ErrorCode.UNKNOWN_SERVER_ERROR)
                 else:
                     changed = self._queue.answered(response, self._clock.monotonic())
                 for partition in changed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from blumfeld.cluster.controller_channel import ControllerUnavailable
 from blumfeld.cluster.isr_changes import IsrChanges
 from blumfeld.protocol.errors import ErrorCode
@@ -90,6 +92,18 @@ async def test_without_a_controller_it_tries_on() -> None:
     await settled(changes)
     assert len(channel.requests) == 3
     assert world[1].partition().isr.committed == {1, 2}
+
+
+async def test_a_defect_does_not_end_isr_changes(caplog: pytest.LogCaptureFixture) -> None:
+    world, channel, changes = _world_with_changes()
+    world.create_topic([1, 2])
+    world.elect(1, [1])
+    world.deaf = {1}
+    channel.failures = [LookupError("unheard of")]
+    world[2].fetch(world[1], times=2)
+    await settled(changes)
+    assert world[1].partition().isr.committed == {1, 2}
+    assert "unheard of" in caplog.text
 
 
 async def test_what_is_refused_for_now_is_not_sent_again_at_once() -> None:
