@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from bench import storage
+from bench import lines
 from bench.figures import at_least, at_most
-from bench.storage import CLOCK, say
+from bench.lines import say
+from blumfeld.env.clock import SystemClock
 from blumfeld.env.disk import RealDisk
 from blumfeld.protocol.records import Record, build_batch
 from blumfeld.storage.cleaner import Pace
@@ -22,6 +23,7 @@ from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.log_directory import LogDirectory
 
+CLOCK = SystemClock()
 _KEYS = 20_000
 _BATCH_BYTES = 16_384
 _APPEND_EVERY_S = 0.0003
@@ -55,12 +57,12 @@ def compact(log: Log) -> tuple[Result, float]:
     assert due is not None
     pace = Pace(CLOCK, float("inf"), log.home)
     steps = Round(due, now_ms, Limits(breathe=pace.breathe, throttle=pace.throttle)).steps()
-    begun = storage.timer()
+    begun = lines.timer()
     while True:
         try:
             step = next(steps)
         except StopIteration as stop:
-            return stop.value, storage.timer() - begun
+            return stop.value, lines.timer() - begun
         step()
 
 

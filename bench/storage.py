@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.figures import MISSED, Goal, at_least, at_most
+from bench import compaction, lines
+from bench.figures import Goal, at_least, at_most
+from bench.lines import say, timed
 from blumfeld.config.sources import Config, Layer
 from blumfeld.env.clock import SystemClock
 from blumfeld.env.disk import Disk, RealDisk
@@ -31,30 +33,7 @@ from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.manager import LogManager
 
 CLOCK = SystemClock()
-missed: list[str] = []
-timer: Callable[[], float] = time.perf_counter
-"""What seconds are: the wall's, or this process's own on the processors (`--cpu`), where others use the machine too."""
 TOPIC_ID = bytes(range(16))
-
-
-def timed(work: Callable[[], object], repetitions: int = 3) -> float:
-    """Seconds of the best repetition."""
-    best = float("inf")
-    for _ in range(repetitions):
-        gc.collect()
-        begun = timer()
-        work()
-        best = min(best, timer() - begun)
-    return best
-
-
-def say(name: str, value: float, unit: str, goal: Goal | None = None, note: str = "") -> None:
-    """One line of the report; what misses its goal is remembered for the exit code."""
-    verdict = "" if goal is None else goal.judge(value, None)
-    if verdict == MISSED:
-        missed.append(name)
-    bar = note if goal is None else f"must be {goal}: {verdict}"
-    print(f"{name:58} {value:12,.2f} {unit:10} {bar}".rstrip(), flush=True)
 
 
 def batch_of(size: int, count: int = 1, **options: Any) -> bytes:
@@ -210,30 +189,30 @@ def partitions(root: str, count: int = 5_000) -> None:
         return made
 
     first = manager()
-    begun = timer()
+    begun = lines.timer()
     for number in range(count):
         first.create("t", number, TOPIC_ID)
-    say(f"making {count:,} partitions", timer() - begun, "s")
-    begun = timer()
+    say(f"making {count:,} partitions", lines.timer() - begun, "s")
+    begun = lines.timer()
     first.close()
-    say(f"closing {count:,} empty partitions", timer() - begun, "s")
+    say(f"closing {count:,} empty partitions", lines.timer() - begun, "s")
     del first
     gc.collect()
     before = resident_bytes()
-    begun = timer()
+    begun = lines.timer()
     again = manager()
-    say(f"opening {count:,} empty partitions, closed cleanly", timer() - begun, "s", at_most(2))
+    say(f"opening {count:,} empty partitions, closed cleanly", lines.timer() - begun, "s", at_most(2))
     gc.collect()
     say("memory of each", (resident_bytes() - before) / count / 1024, "KiB", at_most(10))
-    begun = timer()
+    begun = lines.timer()
     now = CLOCK.time_ms()
     for _ in range(10):
         again.turn(now)
-    say("an idle turn of the manager", (timer() - begun) / 10 * 1e6, "µs")
+    say("an idle turn of the manager", (lines.timer() - begun) / 10 * 1e6, "µs")
     again.release()
-    begun = timer()
+    begun = lines.timer()
     manager().release()
-    say(f"opening {count:,} empty partitions after a kill", timer() - begun, "s")
+    say(f"opening {count:,} empty partitions after a kill", lines.timer() - begun, "s")
 
 
 def flushes(root: str) -> None:
@@ -248,12 +227,6 @@ def flushes(root: str) -> None:
         say("append and flush, one by one", timed(work) / 100 * 1e6, "µs")
 
 
-def compaction(root: str) -> None:
-    from bench.compaction import run
-
-    run(root)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench storage", description=__doc__)
     parser.add_argument("--directory", help="where files go (default: a temporary directory)")
@@ -261,8 +234,8 @@ def main() -> int:
     parser.add_argument("--cpu", action="store_true", help="count CPU seconds: what a machine of our own would need")
     arguments = parser.parse_args()
     take_short_turns()  # as a serving process does
-    global timer
-    timer = time.process_time if arguments.cpu else time.perf_counter
+    if arguments.cpu:
+        lines.timer = time.process_time
     root = tempfile.mkdtemp(prefix="blumfeld-bench-", dir=arguments.directory)
     parts: dict[str, Callable[[], None]] = {
         "appends": lambda: appends(RealDisk(), "disk", root, 16_384, 256 << 20, speed=at_least(400)),
@@ -277,7 +250,7 @@ def main() -> int:
         "recovery": lambda: recovery(root),
         "partitions": lambda: partitions(root),
         "flushes": lambda: flushes(root),
-        "compaction": lambda: compaction(root),
+        "compaction": lambda: compaction.run(root),
     }
     try:
         for name, part in parts.items():
@@ -285,11 +258,9 @@ def main() -> int:
                 part()
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    print(f"\nmissed: {', '.join(missed)}" if missed else "\nevery goal is met")
-    return 1 if missed else 0
+    print(f"\nmissed: {', '.join(lines.missed)}" if lines.missed else "\nevery goal is met")
+    return 1 if lines.missed else 0
 
 
 if __name__ == "__main__":
-    from bench import storage  # not this module under its other name: what is missed is noted in one place
-
-    raise SystemExit(storage.main())
+    raise SystemExit(main())

@@ -45,7 +45,7 @@ def measure(makers: Mapping[str, MakePeer], topics: int, rounds: int, watch_s: f
             for name, make in makers.items():
                 print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
                 figures.add_all(name, machine.undisturbed(partial(_one_round, make, root, topics, watch_s)))
-            with _in_memory(Path(mkdtemp(dir=root)) / "peer") as peer:
+            with BlumfeldPeer(Path(mkdtemp(dir=root)) / "peer", in_memory=True) as peer:
                 figures.add("RSS per topic in memory, KiB", OURS, _kib_per_topic(peer, topics), at_most(32))
     return figures
 
@@ -72,10 +72,6 @@ def _one_round(make: MakePeer, root: str, topics: int, watch_s: float) -> list[V
             Value("restart to serving all of them, s", restarted, at_most(1.5)),
             Value("restart to serving after kill -9, s", _restart(peer, topics), at_most(1.5)),
         ]
-
-
-def _in_memory(directory: Path) -> Peer:
-    return BlumfeldPeer(directory, in_memory=True)
 
 
 def _kib_per_topic(peer: Peer, topics: int) -> float:

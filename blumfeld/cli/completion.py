@@ -57,13 +57,6 @@ def groups(context: click.Context, parameter: click.Parameter, incomplete: str) 
     return _asked(context, ask, incomplete)
 
 
-def properties(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Broker properties that begin so."""
-    from blumfeld.config.options import BROKER_OPTIONS
-
-    return sorted(name for name in BROKER_OPTIONS if name.startswith(incomplete))
-
-
 def _asked(context: click.Context, ask: Callable[[ClusterClient], Awaitable[list[str]]], incomplete: str) -> list[str]:
     async def session() -> list[str]:
         servers = context.params.get("bootstrap") or DEFAULT_BOOTSTRAP

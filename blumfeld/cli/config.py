@@ -7,23 +7,17 @@ from difflib import get_close_matches
 
 import click
 
-from blumfeld.cli.completion import properties
+from blumfeld.cli import sources
 from blumfeld.cli.session import show
+from blumfeld.cli.sources import properties
 
 
 @click.command("config")
 @click.argument("names", nargs=-1, shell_complete=properties)
 @click.option("--list", "list_all", is_flag=True, help="Every property with its default and meaning.")
-@click.option("--profile", type=click.Choice(("test", "dev", "durable", "none")), default="dev", show_default=True)
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="A server.properties file.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="NAME=VALUE",
-    shell_complete=properties,
-    help="A broker property; repeatable.",
-)
+@click.option("--profile", type=sources.profile_type, default="dev", show_default=True)
+@sources.config_file
+@sources.settings
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def command(
     names: tuple[str, ...],

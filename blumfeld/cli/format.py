@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import click
 
-from blumfeld.cli.completion import properties
-from blumfeld.cli.up import PROFILES
+from blumfeld.cli import sources
 
 
 def _uuid(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -30,16 +29,9 @@ def _uuid(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option("--brokers", type=click.IntRange(1, 50), help="Format a whole cluster of so many in --data.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of its first broker; 0: any.")
 @click.option("--data", type=click.Path(file_okay=False), help="The directory of that cluster.")
-@click.option("--profile", type=click.Choice(PROFILES), default=None, help="Defaults to start from.")
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="A server.properties file.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="NAME=VALUE",
-    shell_complete=properties,
-    help="A broker property; repeatable.",
-)
+@click.option("--profile", type=sources.profile_type, default=None, help="Defaults to start from.")
+@sources.config_file
+@sources.settings
 @click.option("--initial-controllers", metavar="ID@HOST:PORT:DIRECTORY-ID,…", help="The first voters of the quorum.")
 @click.option("--no-initial-controllers", is_flag=True, help="The quorum is there, or others are its first voters.")
 @click.option("--ignore-formatted", is_flag=True, help="Leave alone what is formatted, and format the rest.")

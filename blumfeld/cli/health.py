@@ -7,23 +7,15 @@ from __future__ import annotations
 
 import click
 
-from blumfeld.cli.completion import properties
-from blumfeld.cli.up import PROFILES
+from blumfeld.cli import sources
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  recognised, not bound
 
 
 @click.command("health")
-@click.option("--profile", type=click.Choice(PROFILES), default="durable", show_default=True)
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="A server.properties file.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="NAME=VALUE",
-    shell_complete=properties,
-    help="A broker property; repeatable.",
-)
+@click.option("--profile", type=sources.profile_type, default="durable", show_default=True)
+@sources.config_file
+@sources.settings
 @click.option("--timeout", "timeout_s", type=float, default=2.5, show_default=True, help="Seconds.")
 def command(profile: str, config_file: str | None, settings: tuple[str, ...], timeout_s: float) -> None:
     """Exit with 0 where the node that this environment describes answers on its first listener, else with 1."""

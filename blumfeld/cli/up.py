@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blumfeld.cli import sources
+
 if TYPE_CHECKING:
     from blumfeld.launch.plan import Plan
 
-PROFILES = ("test", "dev", "durable", "none")
 DEFAULT_PORT = 9092
 
 
@@ -22,9 +23,9 @@ DEFAULT_PORT = 9092
 )
 @click.option("--data", type=click.Path(file_okay=False), help="Keep data here; without it they are in memory.")
 @click.option("--node", type=int, help="Start only this broker of the cluster in --data.")
-@click.option("--profile", type=click.Choice(PROFILES), default=None, help="Defaults to start from.  [default: dev]")
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="A server.properties file.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker property; repeatable.")
+@click.option("--profile", type=sources.profile_type, default=None, help="Defaults to start from.  [default: dev]")
+@sources.config_file
+@sources.settings
 @click.option("--ready-file", type=click.Path(dir_okay=False), help="Written once produce and group join work.")
 @click.option("--restart", is_flag=True, help="With several brokers: start one again that ended by itself.")
 @click.option("--plan", "plan_file", type=click.Path(exists=True, dir_okay=False), hidden=True)

@@ -54,7 +54,8 @@ def test_groups_of_the_cluster_that_is_named(shell: Shell, kafka: Kafka) -> None
 
 def test_properties() -> None:
     assert offered(None, "config", "log.segment.b") == {"log.segment.bytes"}
-    assert offered(None, "config", "--set", "log.segment.b") == {"log.segment.bytes"}
+    for command in ("config", "format", "health", "up"):
+        assert offered(None, command, "--set", "log.segment.b") == {"log.segment.bytes"}
 
 
 def test_a_cluster_that_is_not_there_has_nothing_to_offer_and_says_nothing() -> None:
