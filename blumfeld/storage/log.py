@@ -114,7 +114,7 @@ class Log:
         """Where readers go on: next offset → its segment and position. What changes segments puts a new one in its
         place: a read that began before, in a thread, still notes in the old one what is no longer true."""
         self.generation = 0
-        """Counts truncations: what a thread began before one is void."""
+        """Changes with truncations: what a thread began before or during one is void."""
         self.unflushed = False
         self.cut = False
         """Whether the active segment was cut and not synced since: what was cut off may come back."""

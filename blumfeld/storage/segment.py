@@ -277,10 +277,14 @@ class Segment:
 
     # Changing.
     def truncate_to(self, offset: int) -> int:
+        try:
+            self.time_index.truncate(offset)
+        except CorruptIndex as error:
+            self.rebuild_indexes(error)
+            self.time_index.truncate(offset)
         """Cut the file before the batch that holds or follows `offset`; returns where the records now end."""
         found = self.find(offset)
         self.offset_index.truncate(offset)
-        self.time_index.truncate(offset)
         self.txn_index.truncate(offset)
         self.full = False
         self._since_index = 0

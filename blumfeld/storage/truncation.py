@@ -62,6 +62,7 @@ def truncate_and_start_at(log: Log, offset: int) -> None:
                 log.home.disk.sync_directory(log.directory)
             if log.segments:
                 log.segments[0].truncate_to(offset)
+                log.cut = True
                 assert not log.segments[0].size, f"{log.segments[0]} should be empty"
             else:
                 segment = Segment(log.home, log.directory, offset, log.config)
@@ -98,6 +99,7 @@ def _begin(log: Log, offset: int) -> None:
 def _settle(log: Log) -> None:
     end = log.log_end_offset
     with log.home.lock:
+        log.generation += 1  # once more: what began meanwhile saw the old end
         log.recovery_point = min(log.recovery_point, end)
         log.sealed_to = min(log.sealed_to, log.active.base_offset)
     log.log_start_offset = min(log.log_start_offset, end)

@@ -13,6 +13,7 @@ from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Disk
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.storage.flushing import GroupCommit
+from blumfeld.storage.segment import Segment
 from blumfeld.storage.snapshots import Snapshots
 from tests.storage.builders import NOW, LogBench, batch, sized_batch
 
@@ -248,6 +249,36 @@ def test_who_gives_up_waiting_does_not_hold_up_the_others(
     assert (first.result(PATIENCE_S), patient.result(PATIENCE_S)) == (1, 3)
     bench.fill(1)
     assert commit.request(bench.log, 4).result(PATIENCE_S) == 4
+    bench.stop()
+
+
+def test_a_flush_that_began_within_a_truncation_says_nothing_of_what_came_after(
+    disk: Disk, clock: ManualClock, tmp_path: Any, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw the old end: what is appended up to there later is not flushed."""
+    gated = GatedDisk(disk)
+    disk.make_directories(str(tmp_path))
+    bench = LogBench(gated, clock, str(tmp_path))
+    gated.gate.release()
+    bench.fill(10)
+    bench.log.flush()
+    bench.fill(2)
+    gated.waiting.clear()
+    cut, flushes = Segment.truncate_to, []
+
+    def flush_first(self: Segment, offset: int) -> int:
+        flushes.append(executor.submit(bench.log.flush))
+        assert gated.waiting.wait(PATIENCE_S)
+        return cut(self, offset)
+
+    monkeypatch.setattr(Segment, "truncate_to", flush_first)
+    bench.log.truncate_to(4)
+    gated.gate.release(2)
+    flushes[0].result(PATIENCE_S)
+    assert bench.log.recovery_point == bench.log.log_end_offset == 4
+    bench.fill(8)
+    assert bench.log.recovery_point == 4
+    assert bench.log.flush() == 12
     bench.stop()
 
 

@@ -216,3 +216,40 @@ def test_a_crash_within_a_truncation_leaves_no_hole(seed: int) -> None:
     found = bench.read_all()
     assert found == list(range(len(found)))
     assert len(found) >= 4
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_after_a_crash_nothing_that_an_emptied_log_had_stands_before_what_it_has(seed: int) -> None:
+    disk = FaultyDisk(seed)
+    disk.make_directories("/data")
+    disk.sync_directory("/")
+    bench = LogBench(disk, ManualClock(time_ms=NOW), "/data")
+    bench.fill(3, epoch=1)
+    bench.log.flush()
+    bench.log.truncate_and_start_at(0)
+    bench.fill(3, epoch=2)
+    bench.log.roll()
+    bench.fill(1, epoch=2)
+    bench.log.roll()
+    bench.kill()
+    disk.crash()
+    bench.open()
+    assert len(bench.log.epochs.entries) <= 1
+
+
+@pytest.mark.parametrize("damage", ["gone", "of an odd size", "garbage"])
+def test_a_cut_into_a_segment_whose_time_index_is_damaged_builds_it_again(bench: LogBench, damage: str) -> None:
+    bench.configure(segment_bytes=4000, index_interval_bytes=500)
+    bench.fill(10)
+    bench.log.close()
+    path = f"{bench.directory}/{4:020}.timeindex"
+    if damage == "gone":
+        bench.disk.remove(path)
+    else:
+        bench.disk.write_file_atomically(path, b"\x01" * (13 if damage == "of an odd size" else 24))
+    bench.open(clean=True)
+    bench.log.truncate_to(6)
+    assert bench.read_all() == list(range(6))
+    found = bench.look_up(None)
+    assert found is not None
+    assert (found.timestamp, bench.log.active.offset_of_max_timestamp) == (NOW, 4)
