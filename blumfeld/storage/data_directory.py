@@ -56,8 +56,9 @@ class DataDirectory(LogDirectory):
         self.written: dict[str, dict[TopicPartition, int]] = {}
         self.damaged = {}
         self._writing = threading.Lock()
-        self.changes = 0
-        """Counts what the owner itself has written or lowered: what a thread was given before is out of date then."""
+        self._version = 0
+        self._newest = dict.fromkeys(_CHECKPOINTS, 0)
+        """What each checkpoint on the disk is as of, by `next_version`."""
         make_durable_directories(self.disk, self.path)
         self._take_lock()
         try:
@@ -127,17 +128,21 @@ class DataDirectory(LogDirectory):
             return {}
 
     # Checkpoints.
-    def write_checkpoint(self, name: str, offsets: dict[TopicPartition, int], as_of: int | None = None) -> None:
-        """Put `offsets` on the disk, durably, unless they are there.
+    def next_version(self) -> int:
+        """For the owner, who takes offsets down to be written: the later they are, the higher."""
+        self._version += 1
+        return self._version
 
-        From any thread; another one than the owner's says what `changes` was (`as_of`) when it was given the offsets.
+    def write_checkpoint(self, name: str, offsets: dict[TopicPartition, int], as_of: int | None = None) -> None:
+        """Put `offsets` on the disk, durably, unless they, or later ones, are there.
+
+        From any thread; another one than the owner's says as of which `next_version` it was given them (`as_of`).
         """
         with self._writing:
-            if as_of is None:
-                self.changes += 1
-            elif as_of != self.changes:
-                return
-            self._replace(name, offsets)
+            version = self.next_version() if as_of is None else as_of
+            if version > self._newest[name]:
+                self._newest[name] = version
+                self._replace(name, offsets)
 
     def _replace(self, name: str, offsets: dict[TopicPartition, int]) -> None:
         if self.written[name] != offsets:
@@ -169,7 +174,7 @@ class DataDirectory(LogDirectory):
         key = (log.topic, log.partition)
         before = max(offset - 1, 0)  # so that recovery scans the segment that is cut, should it be sealed right there
         with self._writing:
-            self.changes += 1
+            self._outdate()
             for name, bound in (
                 (checkpoint.RECOVERY_POINTS, before),
                 (checkpoint.LOG_START_OFFSETS, offset),
@@ -185,15 +190,19 @@ class DataDirectory(LogDirectory):
     def forget(self, key: TopicPartition) -> None:
         """Before a partition of that name is made anew: no checkpoint on the disk speaks of its predecessor."""
         with self._writing:
-            self.changes += 1
+            self._outdate()
             for name in _CHECKPOINTS:
                 if key in self.written[name]:
                     self._replace(name, {other: o for other, o in self.written[name].items() if other != key})
 
+    def _outdate(self) -> None:
+        """What threads were given to write until now is not written."""
+        self._newest = dict.fromkeys(_CHECKPOINTS, self.next_version())
+
     # The end.
     def mark_clean(self, broker_epoch: int) -> None:
         """All logs are closed and all checkpoints written: the next start may trust them."""
-        if self.damaged:
+        if self.damaged or self.error is not None:
             return
         path = f"{self.path}/{checkpoint.CLEAN_SHUTDOWN}"
         self.disk.sync_directory(self.path)

@@ -112,12 +112,18 @@ def _sync_snapshot(log: Log, offset: int) -> None:
 def _write_small_files(log: Log) -> None:
     """The leader-epoch file and `partition.metadata`, where they are behind; the caller syncs the directory."""
     changes, entries = log.epochs.changes, log.epochs.entries
-    if log.epochs_written != changes:
-        _replace_file(log, epoch_file.FILE_NAME, epoch_file.encode(entries))
-        log.epochs_written = changes
-    if log.topic_id is not None and not log.topic_id_written:
-        _replace_file(log, PARTITION_METADATA, encode_partition_metadata(log.topic_id))
-        log.topic_id_written = True
+    is_topic_id_behind = log.topic_id is not None and not log.topic_id_written
+    if log.epochs_written == changes and not is_topic_id_behind:
+        return
+    with log.files_lock:  # or they might go to a partition that was made anew by that name
+        if log.deleted:
+            return
+        if log.epochs_written != changes:
+            _replace_file(log, epoch_file.FILE_NAME, epoch_file.encode(entries))
+            log.epochs_written = changes
+        if log.topic_id is not None and not log.topic_id_written:
+            _replace_file(log, PARTITION_METADATA, encode_partition_metadata(log.topic_id))
+            log.topic_id_written = True
 
 
 def _replace_file(log: Log, name: str, data: bytes) -> None:

@@ -130,6 +130,7 @@ class LogManager:
             for log in load_directory(directory, self._log_configs.default, threads):
                 self._adopt(log)
             self._cleaner.checkpoints.update(directory.written[checkpoint.CLEANER_OFFSETS])
+        self._check_online()
 
     def _before_truncation(self, log: Log, offset: int) -> None:
         assert isinstance(log.home, DataDirectory)
@@ -155,7 +156,10 @@ class LogManager:
         if len(set(ids)) < len(ids):
             self.release()
             raise StorageError("two of log.dirs have the same directory.id in meta.properties: one is a copy")
-        if not ids:
+        self._check_online()
+
+    def _check_online(self) -> None:
+        if not self._online():
             self.release()
             raise StorageError(f"none of log.dirs can be used: {', '.join(self._config.log_dirs)}")
 
@@ -368,7 +372,7 @@ class LogManager:
     def _write(self, directory: DataDirectory, checkpoints: list[tuple[str, dict[TopicPartition, int]]]) -> None:
         for name, offsets in checkpoints:
             if directory.written[name] != offsets:
-                self._executor.submit(_write_checkpoint, directory, name, offsets, directory.changes)
+                self._executor.submit(_write_checkpoint, directory, name, offsets, directory.next_version())
 
     def _clean(self, now_ms: int) -> None:
         """Compaction: a step of the round that is going on, or the next log's."""

@@ -58,9 +58,9 @@ def delete_old_segments(log: Log, deletable: Callable[[Segment, Segment | None],
     if not count:
         return 0
     try:
+        if count == len(segments):
+            log.roll()
         with log.files_lock:
-            if count == len(segments):
-                log.roll()
             _logger.info(
                 "%s: %d segments go, up to offset %d: %s",
                 log.topic_partition,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from blumfeld.env.entropy import SeededEntropy
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.errors import CorruptLog, StorageError
+from blumfeld.storage.log import Log
 from blumfeld.storage.manager import LogManager
 from tests.storage.builders import batch, keeps_deleted_files
 from tests.storage.office import CLUSTER, ID_A, ID_B, MINUTE_MS, Late, Office, everything, fill
@@ -194,6 +196,34 @@ def test_a_checkpoint_that_was_to_be_written_before_a_change_does_not_undo_it(of
     assert "u 0 0" in office.file("recovery-point-offset-checkpoint"), "the next ones are written"
 
 
+def test_a_checkpoint_that_a_thread_is_late_with_does_not_undo_a_later_one(office: Office) -> None:
+    office.executor = late = Late()
+    log = office.manager.create("t", 0, ID_A)
+    for start in (1, 2):
+        fill(log, 3, clock=office.clock)
+        log.update_high_watermark(log.log_end_offset)
+        log.advance_log_start_offset(start)
+        office.turn(MINUTE_MS)
+    late.given.reverse()
+    late.run()
+    assert office.file("log-start-offset-checkpoint") == "0\n1\nt 0 2\n"
+
+
+def test_a_flush_that_outlasts_its_partition_leaves_the_next_one_of_that_name_alone(office: Office) -> None:
+    office.executor = late = Late()
+    log = office.manager.create("t", 0, ID_A)
+    fill(log, 3, clock=office.clock)
+    log.assign_epoch(7, 3)
+    log.roll()
+    office.manager.delete("t", 0)
+    new = office.manager.create("t", 0, ID_B)
+    fill(new, 1, clock=office.clock)
+    new.flush()
+    late.run()
+    assert office.file("t-0/leader-epoch-checkpoint") == "0\n1\n1 0\n"
+    assert new.home.error is None
+
+
 def test_checkpoints_are_written_in_their_turns(office: Office) -> None:
     log = office.manager.create("t", 0, ID_A)
     fill(log, 5, clock=office.clock)
@@ -224,6 +254,29 @@ def test_a_clean_stop_is_known_at_the_next_start_and_only_then(office: Office) -
     assert again is not None
     assert (again.high_watermark, again.recovery_point) == (5, 5)
     assert office.kill().clean_shutdown_broker_epoch == -1
+
+
+def test_a_stop_during_which_the_disk_fails_is_no_clean_one(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(office.manager.create("t", 0, ID_A), 3, clock=office.clock)
+    home, close = office.manager.directories[0], Log.close
+
+    def fail_first(self: Log) -> None:
+        home.fail(OSError(errno.EIO, "Input/output error"), "reading in a thread")
+        close(self)
+
+    monkeypatch.setattr(Log, "close", fail_first)
+    office.manager.close(7)
+    assert not office.disk.exists(f"{home.path}/.kafka_cleanshutdown")
+
+
+def test_a_start_ends_where_the_only_directory_cannot_be_read(office: Office) -> None:
+    office.manager.create("t", 0, ID_A)
+    office.release()
+    office.disk.make_directories(f"{office.roots[0]}/t-0/{5:020}.log")
+    with pytest.raises(StorageError, match=r"none of log\.dirs can be used"):
+        office.open()
+    office.disk.remove_tree(f"{office.roots[0]}/t-0/{5:020}.log")
+    assert office.open().get("t", 0) is not None, "the lock was given back"
 
 
 def test_different_epochs_of_two_directories_are_no_clean_stop(two: Office) -> None:
