@@ -146,7 +146,10 @@ class Segment:
     def largest_timestamp(self) -> int:
         """What retention by time goes by: `max_timestamp`, or when the file was last written if no record has one."""
         timestamp = self.max_timestamp
-        return timestamp if timestamp >= 0 else self.home.disk.modified_ms(self.data.path)
+        if timestamp >= 0:
+            return timestamp
+        with self.home.lock:  # not while a thread is renaming it
+            return self.home.disk.modified_ms(self.data.path)
 
     @property
     def first_timestamp(self) -> int:

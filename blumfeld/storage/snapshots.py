@@ -9,6 +9,7 @@ Invariants: a snapshot whose CRC does not fit does not exist; at most one per of
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -76,12 +77,13 @@ def _producer(
 
 
 class Snapshots:
-    """The snapshot files of one log."""
+    """The snapshot files of one log. The log's owner writes them; a thread may `remove` one meanwhile."""
 
-    __slots__ = ("_disk", "directory", "offsets")
+    __slots__ = ("_disk", "_lock", "directory", "offsets")
 
     def __init__(self, disk: Disk, directory: str, offsets: list[int]) -> None:
         self._disk = disk
+        self._lock = threading.Lock()
         self.directory = directory
         self.offsets = sorted(offsets)
 
@@ -95,8 +97,8 @@ class Snapshots:
         if offset <= states.snapshot_offset:
             return False
         self._disk.write_file_atomically(self.path(offset), encode(list(states.by_id.values())), sync)
-        if offset not in self.offsets:
-            self.offsets = sorted([*self.offsets, offset])
+        with self._lock:
+            self.offsets = sorted({*self.offsets, offset})
         states.snapshot_offset = offset
         return True
 
@@ -116,7 +118,8 @@ class Snapshots:
 
     def remove(self, offset: int) -> None:
         """Delete one snapshot; a missing file is fine."""
-        self.offsets = [other for other in self.offsets if other != offset]
+        with self._lock:
+            self.offsets = [other for other in self.offsets if other != offset]
         with suppress(FileNotFoundError):
             self._disk.remove(self.path(offset))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -215,3 +218,48 @@ def test_a_crash_within_a_replacement_leaves_the_old_or_the_new(seed: int) -> No
     bench.append(batch(b"next"))
     bench.append(sized_batch(1000))
     assert bench.read_all()[-2:] == [10, 11]
+
+
+# Threads that compact, beside the log's owner.
+def test_a_snapshot_that_is_written_while_a_thread_removes_another_is_not_forgotten(segmented: LogBench) -> None:
+    log = segmented.log
+    rolling = threading.Thread(target=log.roll)
+
+    class WalkedOver(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            found = list(super().__iter__())
+            if rolling.ident is None:
+                rolling.start()
+                rolling.join(0.05)  # it may have to wait for us
+            return iter(found)
+
+    assert log.snapshots.offsets == [3, 6, 9]
+    log.snapshots.offsets = WalkedOver(log.snapshots.offsets)
+    log.snapshots.remove(3)
+    rolling.join()
+    assert log.snapshots.offsets == [6, 9, 10]
+
+
+def test_the_age_of_a_segment_is_known_while_a_thread_gives_it_another_name(
+    bench: LogBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of records without timestamps the file's counts."""
+    bench.append(batch(timestamp=-1))
+    segment, disk = bench.log.active, bench.disk
+    ages: list[int] = []
+    asking = threading.Thread(target=lambda: ages.append(segment.largest_timestamp))
+
+    class Renaming:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(disk, name)
+
+        def rename(self, source: str, target: str) -> None:
+            disk.rename(source, target)
+            if asking.ident is None:
+                asking.start()
+                asking.join(0.05)  # it may have to wait for us
+
+    monkeypatch.setattr(bench.log.home, "disk", Renaming())
+    segment.rename("", ".swap")
+    asking.join()
+    assert ages == [disk.modified_ms(segment.data.path)]
