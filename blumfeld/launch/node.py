@@ -180,8 +180,8 @@ class Node:
             )
 
     def _turn_logs(self) -> None:
-        self._logs.turn(self._env.clock.time_ms())
         self._log_turn = asyncio.get_running_loop().call_later(LOG_TURN_S, self._turn_logs)
+        self._logs.turn(self._env.clock.time_ms())
 
     async def stop(self) -> None:
         """Stop everything that was started, in reverse order; safe at any point of the start.

@@ -17,9 +17,7 @@ from concurrent.futures import Future
 from sys import float_info
 from typing import TYPE_CHECKING
 
-from blumfeld.protocol.errors import ProtocolError
 from blumfeld.storage.compaction import Due, Interrupted, Limits, Result, Round, Step, assess, is_due
-from blumfeld.storage.scan import BadBatch
 
 if TYPE_CHECKING:
     from blumfeld.config.sources import Config
@@ -149,13 +147,13 @@ class LogCleaner:
         except Interrupted as reason:
             _logger.info("%s: compaction stops: %s", log.topic_partition, reason)
             self._end()
-        except (BadBatch, ProtocolError) as error:
-            _logger.error("%s cannot be compacted: %s", log.topic_partition, error)
-            self.uncleanable[(log.topic, log.partition)] = str(error)
-            self._end()
         except OSError as error:
             if not log.deleted:
                 log.home.fail(error, f"compacting {log.topic_partition}")
+            self._end()
+        except Exception as error:  # noqa: BLE001  whatever is in one log, the others are cleaned
+            _logger.error("%s cannot be compacted: %s", log.topic_partition, error)
+            self.uncleanable[(log.topic, log.partition)] = str(error)
             self._end()
         else:
             self._step = self._submit(step)

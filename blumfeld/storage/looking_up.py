@@ -26,6 +26,7 @@ from blumfeld.protocol.batch import CODEC_MASK, RecordBatch
 from blumfeld.protocol.errors import ErrorCode, ProtocolError
 from blumfeld.storage.errors import WouldWait
 from blumfeld.storage.index import CorruptIndex
+from blumfeld.storage.log_config import FOREVER
 from blumfeld.storage.results import LookUpResult, TimestampOffset
 from blumfeld.storage.scan import BadBatch, HeaderFields, Readable, scan
 from blumfeld.storage.validate import MAX_OPENED_RECORDS
@@ -116,7 +117,7 @@ def _search(
         batch = RecordBatch(data)
         try:
             for record in read_records(batch, log.config.max_decompressed_bytes, MAX_OPENED_RECORDS):
-                if record.timestamp >= timestamp and record.offset >= earliest:
+                if timestamp <= record.timestamp <= FOREVER and record.offset >= earliest:
                     return TimestampOffset(record.timestamp, record.offset, batch.leader_epoch)
         except ProtocolError as error:
             _logger.error("%s: the batch at byte %d cannot be opened: %s", log.topic_partition, position, error)

@@ -27,6 +27,7 @@ from blumfeld.protocol.batch import (
 from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.errors import ErrorCode, ProtocolError
+from blumfeld.storage.log_config import FOREVER
 
 if TYPE_CHECKING:
     from blumfeld.protocol.primitives import Buffer
@@ -159,14 +160,15 @@ def _check_records(batch: RecordBatch, config: LogConfig, origin: Origin, now_ms
         suspect = not earliest <= batch.base_timestamp <= latest or not earliest <= batch.max_timestamp <= latest
     keyed = config.compact and origin == "client"
     if suspect or keyed:
-        _open_and_check(batch, config, keyed=keyed, timed=suspect, now_ms=now_ms)
+        _open_and_check(batch, config, keyed=keyed, now_ms=now_ms)
 
 
-def _open_and_check(batch: RecordBatch, config: LogConfig, *, keyed: bool, timed: bool, now_ms: int) -> None:
+def _open_and_check(batch: RecordBatch, config: LogConfig, *, keyed: bool, now_ms: int) -> None:
     from blumfeld.protocol.records import read_records
 
     earliest = now_ms - config.message_timestamp_before_max_ms
-    latest = now_ms + config.message_timestamp_after_max_ms
+    latest = min(now_ms + config.message_timestamp_after_max_ms, FOREVER)
+    timed = not config.log_append_time
     errors: list[tuple[int, str]] = []
     late = False
     try:

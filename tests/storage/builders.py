@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from struct import pack_into
 from typing import Any
 
 from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Buffer, Disk
-from blumfeld.protocol.batch import RecordBatch, iterate_batches
+from blumfeld.protocol.batch import ATTRIBUTES_AT, CRC_AT, HEADER_SIZE, PREFIX_SIZE, RecordBatch, iterate_batches
+from blumfeld.protocol.checksum import crc32c
 from blumfeld.protocol.errors import ErrorCode
+from blumfeld.protocol.primitives import encode_varint
 from blumfeld.protocol.records import Record, build_batch, end_transaction_batch, read_records
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
@@ -40,6 +43,17 @@ def sized_batch(size: int, **options: Any) -> bytearray:
         if len(data) == size:
             return data
         value -= max(len(data) - size, 1)
+
+
+def far_future() -> bytearray:
+    """A batch whose header says that it is of now, and whose record's time 64 bits do not hold."""
+    data = bytearray(build_batch([Record(0, NOW, b"k", None)]))
+    payload = data[HEADER_SIZE:]
+    body = payload[1:2] + encode_varint(2**63 - 1) + payload[3:]
+    data[HEADER_SIZE:] = encode_varint(len(body)) + body
+    pack_into(">i", data, 8, len(data) - PREFIX_SIZE)
+    pack_into(">I", data, CRC_AT, crc32c(bytes(data[ATTRIBUTES_AT:])))
+    return data
 
 
 def marker(

@@ -12,8 +12,10 @@ import pytest
 from blumfeld.config.sources import load
 from blumfeld.env.clock import SystemClock
 from blumfeld.env.faulty_disk import FaultyDisk
+from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.cleaner import LogCleaner, Pace
 from blumfeld.storage.compaction import Interrupted
+from tests.storage.builders import NOW, far_future
 from tests.storage.history import History
 
 
@@ -167,6 +169,21 @@ def test_damaged_data_make_a_log_uncleanable_and_spare_the_others() -> None:
     assert list(shop.cleaner.uncleanable) == [("damaged", 0)]
     assert list(shop.cleaner.checkpoints) == [("topic", 0)]
     assert damaged.log.home.error is None
+
+
+def test_whatever_is_in_a_log_the_others_are_cleaned() -> None:
+    """A record that came before the topic was compacted, or from another leader."""
+    strange, sound = History(cleanup_policy=("delete",)), dirty()
+    strange.log.topic = "strange"
+    assert strange.log.append_as_leader(far_future(), 0, now_ms=NOW).error is ErrorCode.NONE
+    strange.log.update_config(sound.log.config)
+    for number in range(400):
+        strange.put(f"k{number % 5}", f"value {number}")
+    shop = Shop(strange, sound)
+    shop.run()
+    assert ("strange", 0) in shop.cleaner.uncleanable
+    shop.run()
+    assert shop.cleaner.checkpoints[("topic", 0)] == sound.log.active.base_offset
 
 
 def test_a_disk_error_takes_the_directory_offline() -> None:

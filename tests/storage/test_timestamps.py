@@ -8,7 +8,7 @@ import pytest
 
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.records import Record, build_batch
-from tests.storage.builders import NOW, LogBench, batch
+from tests.storage.builders import NOW, LogBench, batch, far_future
 
 
 def timed(*timestamps: int, **options: object) -> bytearray:
@@ -98,3 +98,11 @@ def test_after_a_truncation_the_dropped_times_are_gone(filled: LogBench) -> None
     assert found is not None
     assert (found.offset, found.timestamp) == (2, NOW + 30)
     assert filled.look_up(NOW + 31) is None
+
+
+def test_a_time_that_no_answer_can_hold_is_not_found(bench: LogBench) -> None:
+    bench.append(far_future())
+    bench.append(timed(5))
+    found = bench.look_up(NOW)
+    assert found is not None
+    assert (found.timestamp, found.offset) == (NOW + 5, 1)

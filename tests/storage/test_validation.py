@@ -10,7 +10,8 @@ import pytest
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.records import Record, build_batch
-from tests.storage.builders import NOW, LogBench, batch, marker, sized_batch
+from blumfeld.storage.log_config import FOREVER
+from tests.storage.builders import NOW, LogBench, batch, far_future, marker, sized_batch
 
 
 def with_crc(data: bytearray) -> bytearray:
@@ -105,6 +106,14 @@ def test_compacted_topics_need_keys(bench: LogBench) -> None:
         assert result.error is ErrorCode.INVALID_RECORD
         assert [index for index, _ in result.record_errors] == [1]
     assert bench.log.log_end_offset == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"message_timestamp_after_max_ms": FOREVER}], ids=["bounded", "unbounded"])
+def test_times_of_single_records_count_where_batches_are_opened(bench: LogBench, settings: dict[str, int]) -> None:
+    bench.configure(cleanup_policy=("compact",), **settings)
+    assert bench.try_append(far_future()).error is ErrorCode.INVALID_TIMESTAMP
+    bench.configure(message_timestamp_type="LogAppendTime")
+    bench.append(far_future())
 
 
 def test_records_that_cannot_be_opened_are_refused_where_they_are_opened(bench: LogBench) -> None:
