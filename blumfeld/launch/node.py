@@ -200,5 +200,6 @@ class Node:
     async def _close_logs(self) -> None:
         if self._log_turn is not None:
             self._log_turn.cancel()
+        self._logs.wake = None
         epoch = -1 if self.broker is None else self.broker.last_epoch
         await asyncio.get_running_loop().run_in_executor(None, self._logs.close, epoch)

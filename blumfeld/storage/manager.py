@@ -389,8 +389,13 @@ class LogManager:
 
     def _step_done(self) -> None:
         """In a thread: a step of a compaction is done."""
-        if self.wake is not None:
-            self.wake(lambda: self._clean(self._clock.time_ms()))
+        wake = self.wake
+        if wake is not None:
+            wake(self._go_on_cleaning)
+
+    def _go_on_cleaning(self) -> None:
+        if self.wake is not None:  # else the end has come, perhaps in another thread
+            self._clean(self._clock.time_ms())
 
     def _begin_retention(self, now_ms: int) -> None:
         del now_ms

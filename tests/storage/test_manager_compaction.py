@@ -12,7 +12,7 @@ from blumfeld.env.disk import Disk
 from blumfeld.storage import checkpoint
 from blumfeld.storage.log import Log
 from tests.storage.builders import batch
-from tests.storage.office import ID_A, Office
+from tests.storage.office import ID_A, Late, Office
 
 
 @pytest.fixture
@@ -54,6 +54,21 @@ def test_a_step_that_is_done_wakes_the_owner(office: Office) -> None:
     while woken:
         woken.pop(0)()
     assert log.size < before / 2
+
+
+def test_at_the_end_a_step_that_was_done_just_before_wakes_nobody(office: Office) -> None:
+    office.executor = late = Late()
+    compacted(office)
+    woken: list[Callable[[], None]] = []
+    office.manager.wake = woken.append
+    late.run()
+    office.turn(100)
+    late.run()
+    office.manager.wake = None
+    woken.pop()()
+    given = list(late.given)
+    late.run()
+    assert not given, "no further step"
 
 
 def test_a_restart_goes_on_where_compaction_had_come(office: Office) -> None:
