@@ -20,7 +20,10 @@ from blumfeld.storage import checkpoint
 from blumfeld.storage.producers import ProducerStates, replay
 from blumfeld.storage.scan import BadBatch, scan
 
-_DATA, _SNAPSHOT, _PART = ".log", ".checkpoint", ".part"
+_DATA, _SNAPSHOT = ".log", ".checkpoint"
+_UNNEEDED = (".deleted", ".cleaned", ".part")
+"""What is left over from a deletion, a compaction or a snapshot that did not come to its end: the next start removes
+it."""
 _MAX_UNPACKED_BYTES = 256 << 20
 
 
@@ -75,14 +78,14 @@ def data_bytes(given: Sequence[str]) -> int:
     total = 0
     for path in given:
         if disk.is_directory(path):
-            total += data_bytes([paths.join(path, name) for name in disk.list(path)])
+            total += data_bytes([paths.join(path, name) for name in disk.list(path) if not name.endswith(_UNNEEDED)])
         elif suffix_of(path) == _DATA:
             total += disk.size(path)
     return total
 
 
 def _verify_alone(path: str) -> Iterator[Problem]:
-    if path.endswith(_PART):  # of a snapshot that is still being written
+    if path.endswith(_UNNEEDED):
         return
     is_snapshot = suffix_of(path) == _SNAPSHOT
     try:
@@ -147,7 +150,7 @@ def _verify_directory(disk: RealDisk, directory: str, on_read: Read) -> Generato
             end = yield from _verify_directory(disk, path, on_read)
             if end is not None:
                 ends[name] = end
-        elif name not in data:
+        elif name not in data and not name.endswith(_UNNEEDED):
             try:
                 next(read(path), None)
             except Unreadable as error:
@@ -317,7 +320,7 @@ def _verify_epochs(disk: RealDisk, directory: str, segments: list[Segment]) -> I
     for segment in segments:
         for epoch, offset in segment.epochs:
             if epoch not in entries:
-                if epoch <= max(entries):
+                if epoch < max(entries) and offset >= min(entries.values()):  # what lies below was deleted
                     yield Problem(path, f"epoch {epoch}, which wrote offset {offset}, is not listed")
                 continue
             end = ends[list(entries).index(epoch)]

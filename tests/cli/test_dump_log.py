@@ -18,6 +18,7 @@ from blumfeld.protocol.messages.offsets_log import OffsetCommitKey, OffsetCommit
 from blumfeld.protocol.records import ControlType, Header, Record, build_batch, control_batch
 from blumfeld.storage import checkpoint
 from blumfeld.storage.snapshots import decode, encode
+from tests.storage.builders import batch
 from tests.storage.history import History
 
 
@@ -145,6 +146,25 @@ def test_a_sound_directory_has_no_problems(log: Path) -> None:
     assert shown(log, "--verify") == ["no problems"]
     assert shown(log.parent, "--verify") == ["no problems"]
     assert shown(data_file(log), "--verify") == ["no problems"]
+
+
+def test_what_a_log_no_longer_needs_is_no_problem(log: Path) -> None:
+    half = data_file(log).read_bytes()[:-9]
+    for suffix in (".cleaned", ".deleted"):
+        (log / f"{0:020}.log{suffix}").write_bytes(half)
+        (log / f"{0:020}.index{suffix}").write_bytes(b"123")
+    assert shown(log, "--verify") == ["no problems"]
+
+
+def test_epochs_that_ended_below_the_logs_start_need_not_be_listed(tmp_path: Path) -> None:
+    history = History(disk=RealDisk(), directory=str(tmp_path / "topic-0"))
+    for epoch in (1, 2, 3):
+        history.log.assign_epoch(epoch, history.log.log_end_offset)
+        history.log.append_as_leader(batch(), epoch, now_ms=history.clock.time_ms())
+    history.log.update_high_watermark(3)
+    history.log.advance_log_start_offset(2)
+    history.log.close()
+    assert shown(tmp_path / "topic-0", "--verify") == ["no problems"]
 
 
 def test_a_compacted_directory_has_no_problems(tmp_path: Path) -> None:
