@@ -114,11 +114,6 @@ class Listener:
                 return
             await asyncio.sleep(DRAIN_POLL_S)
 
-    def cut_all(self) -> None:
-        """Drop every connection at once."""
-        for connection in list(self._connections):
-            connection.abort()
-
     def admit(self, connection: Connection, transport: asyncio.Transport) -> Peer | None:
         """Register a new connection, or None where a limit is reached."""
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH_BYTES)

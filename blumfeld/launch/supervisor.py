@@ -82,10 +82,6 @@ class Supervisor:
     def _on_signal(self, number: int, frame: object) -> None:
         self._stopping.set()
 
-    def stop_soon(self) -> None:
-        """Let `watch` return."""
-        self._stopping.set()
-
     def watch(self) -> None:
         """Return when told to stop, or when no child runs any more."""
         while not self._stopping.wait(WATCH_S):

@@ -88,6 +88,3 @@ BatchHeader = Struct(
 )
 """`.log`: the 61 bytes before a batch's records. `length` counts from `partition_leader_epoch` on; the CRC-32C covers
 everything from `attributes` on. With a delete horizon, `base_timestamp` holds it (KIP-534)."""
-
-ControlRecordKey = Struct("version" / Int16sb, "type" / Int16sb)
-EndTransactionMarker = Struct("version" / Int16sb, "coordinator_epoch" / Int32sb)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from struct import Struct
 from typing import TYPE_CHECKING
 
 from blumfeld.storage.files import DataFile
@@ -34,10 +33,6 @@ TIME_INDEX_SUFFIX = ".timeindex"
 TXN_INDEX_SUFFIX = ".txnindex"
 SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX)
 MAX_SEGMENT_BYTES = 2**31 - 1
-
-_base_and_length = Struct(">qi").unpack_from
-_last_offset_delta = Struct(">i").unpack_from
-_LAST_OFFSET_DELTA_AT = 23
 
 
 class Segment:
@@ -280,13 +275,13 @@ class Segment:
 
     # Changing.
     def truncate_to(self, offset: int) -> int:
+        """Cut the file before the batch that holds or follows `offset`; returns where the records now end."""
+        found = self.find(offset)
         try:
             self.time_index.truncate(offset)
         except CorruptIndex as error:
             self.rebuild_indexes(error)
             self.time_index.truncate(offset)
-        """Cut the file before the batch that holds or follows `offset`; returns where the records now end."""
-        found = self.find(offset)
         self.offset_index.truncate(offset)
         self.txn_index.truncate(offset)
         self.full = False
@@ -387,8 +382,3 @@ class Segment:
                     renamed.append(target)
                 holder.path = target
         return renamed
-
-    def move(self, directory: str) -> None:
-        """The log's directory has another name; open handles go on working."""
-        for holder in (self.data, self.offset_index, self.time_index, self.txn_index):
-            holder.path = f"{directory}/{holder.path.rpartition('/')[2]}"

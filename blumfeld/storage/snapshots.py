@@ -141,7 +141,3 @@ class Snapshots:
         for offset in self.offsets:
             if offset > end_offset or (offset not in base_offsets and offset != newest):
                 self.remove(offset)
-
-    def retarget(self, directory: str) -> None:
-        """The log's directory has another name now."""
-        self.directory = directory

@@ -37,7 +37,6 @@ from blumfeld.cluster.raft.events import (
     Clean,
     Effect,
     Event,
-    PeerUnreachable,
     PersistElection,
     Received,
     Resign,
@@ -220,10 +219,6 @@ class RaftDriver:
     def resign(self, epoch: int) -> None:
         """Give up leadership of `epoch`, if it is still held: the controller could not go on."""
         self._post(Resign(epoch))
-
-    def peer_unreachable(self, node_id: int) -> None:
-        """Somebody else has evidence that this node's process is gone (refused connection after a broken one)."""
-        self._post(PeerUnreachable(node_id, "reported"))
 
     @property
     def leader_and_epoch(self) -> LeaderAndEpoch:

@@ -26,7 +26,6 @@ from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.fetch import FetchRequest, FetchResponse
 from blumfeld.protocol.messages.fetch_snapshot import FetchSnapshotRequest, FetchSnapshotResponse
 
-FIRST_VERSION_WITH_TOPIC_ID = 13
 FIRST_VERSION_WITH_ENDPOINTS = 16
 _MAX_INT32 = 0x7FFF_FFFF
 
