@@ -246,9 +246,9 @@ class Replication:
         return True
 
     def flushed(self, partition: Partition) -> None:
-        """What `flush` was called for is on the device."""
-        state = self._states.get(partition)
-        if state is not None and state.ready_at == float("inf"):
+        """A `flush` is done: the one that is waited for, or one of an earlier epoch, which came late."""
+        state, log = self._states.get(partition), partition.log
+        if state is not None and state.ready_at == float("inf") and log.recovery_point >= log.log_end_offset:
             state.ready_at = None
             self._session.add(partition)
 

@@ -6,6 +6,7 @@ import pytest
 
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.fetch import FetchResponse
+from blumfeld.storage.log_config import LogConfig
 from tests.cluster.world import World
 
 
@@ -152,6 +153,30 @@ def test_an_answer_from_before_a_truncation_is_not_appended(world: World) -> Non
     world.elect(3, [1, 2, 3])
     world[2].take(world[1], number, answer)
     assert world[2].partition().log_end_offset == 0
+
+
+def test_a_flush_from_before_an_epoch_promises_nothing_of_what_came_after(world: World) -> None:
+    flushes: list[int] = []
+    world.create_topic([1, 2])
+    replication, partition = world[2].replication(1), world[2].partition()
+    replication._flush = lambda partition, offset: flushes.append(offset)
+    partition.log.update_config(LogConfig(flush_messages=1))
+    world[1].produce("a")
+    world[2].fetch(world[1])
+    world.elect(1, [1])  # a new leader epoch: followed anew
+    world[1].produce("b")
+    world[2].fetch(world[1])
+    assert (flushes, partition.log_end_offset) == ([1, 2], 2)
+    assert told(world, partition.log.flush(1)) == []
+    assert told(world, partition.log.flush(2)) == [2]
+
+
+def told(world: World, flushed: int) -> list[int]:
+    """The positions that broker 2 tells when it hears that so much is on the device."""
+    world[2].replication(1).flushed(world[2].partition())
+    request = world[2].ask(world[1])
+    topics = [] if request is None else request.topics
+    return [partition.fetch_offset for topic in topics for partition in topic.partitions]
 
 
 def test_partitions_follow_their_leader_to_another_broker(world: World) -> None:
