@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from blumfeld.broker.published import wait_for_metadata
 from blumfeld.config.topics import NewTopic, parse_create_topics
 from blumfeld.launch.errors import StartError
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.create_topics import CreateTopicsRequest
 
 if TYPE_CHECKING:
-    from blumfeld.cluster.controller_channel import ControllerChannel
-    from blumfeld.config.sources import Config
-    from blumfeld.env.clock import Clock
-
+    from blumfeld.broker.context import Broker
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.1
@@ -26,13 +24,17 @@ WAITS = frozenset({ErrorCode.INVALID_REPLICATION_FACTOR, ErrorCode.REQUEST_TIMED
 """Too few brokers have registered yet, or no controller is active: it is tried again."""
 
 
-async def make_first_topics(config: Config, channel: ControllerChannel, clock: Clock) -> None:
-    """Make the configured topics that are missing. Raises StartError where the cluster refuses one for good."""
-    wanted = parse_create_topics(config)
+async def make_first_topics(broker: Broker) -> None:
+    """Make the configured topics that are missing, and return when this broker knows them all.
+
+    Raises StartError where the cluster refuses one for good.
+    """
+    wanted = parse_create_topics(broker.config)
+    names, clock = {topic.name for topic in wanted}, broker.env.clock
     deadline = clock.monotonic() + TIMEOUT_S
     while wanted:
         request = CreateTopicsRequest(topics=[_topic(t) for t in wanted], timeout_ms=int(TIMEOUT_S * 1000))
-        response = await channel.send(request, timeout_ms=TIMEOUT_S * 1000)
+        response = await broker.controller.send(request, timeout_ms=TIMEOUT_S * 1000)
         refused = {t.name: t for t in response.topics if t.error_code not in _THERE}
         wanted = [topic for topic in wanted if topic.name in refused]
         for name, topic in refused.items():
@@ -41,6 +43,9 @@ async def make_first_topics(config: Config, channel: ControllerChannel, clock: C
                 raise StartError(f"KAFKA_CREATE_TOPICS: {name}: {code.name}: {topic.error_message or code.text}")
         if wanted:
             await asyncio.sleep(RETRY_S)
+    await wait_for_metadata(
+        broker, lambda image: names <= image.topics.by_name.keys(), (deadline - clock.monotonic()) * 1000
+    )
 
 
 _THERE = (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS)

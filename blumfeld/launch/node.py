@@ -122,7 +122,7 @@ class Node:
         if self._config.is_given("blumfeld.create.topics"):
             from blumfeld.launch.first_topics import make_first_topics
 
-            await make_first_topics(self._config, self._channel, self._env.clock)
+            await make_first_topics(broker.broker)
         await broker.loaded()
 
     def _on_directory_failure(self, loop: asyncio.AbstractEventLoop) -> Callable[[bytes], None]:

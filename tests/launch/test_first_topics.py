@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blumfeld.testing import Cluster
+from blumfeld.testing import Cluster, Kafka
 
 TOPICS = "orders:3:1,users:1:1:compact,plain"
 
@@ -25,6 +25,9 @@ def test_topics_are_there_at_the_start_and_kept_by_the_next(tmp_path: Path, monk
 
 def test_every_broker_of_a_cluster_may_be_told() -> None:
     with Cluster(brokers=3, config={"blumfeld.create.topics": "orders:3:3"}) as cluster:
+        for broker in cluster.brokers.values():
+            with Kafka(f"{broker.host}:{broker.port}") as kafka:
+                assert kafka.topics() == ["orders"], f"broker {broker.id} was ready before it knew"
         kafka = cluster.kafka
         kafka.wait_until(lambda: kafka.isr("orders") == [1, 2, 3], "every broker is in sync")
         assert kafka.topics() == ["orders"]
