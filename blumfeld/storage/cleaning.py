@@ -39,6 +39,7 @@ from blumfeld.storage.offset_map import SHORT_KEY, OffsetMap
 
 MAX_UNPACKED_BYTES = 256 << 20
 _BREATHS = 64
+_SIGN = 1 << 63
 _CRC = Struct(">I")
 
 
@@ -167,7 +168,10 @@ class Cleaning:
         """`batch` with some of its records; `needs_horizon`: they are to be dropped delete.retention.ms from now."""
         attributes, base_timestamp, max_timestamp = batch.attributes, batch.base_timestamp, batch.max_timestamp
         if not batch.timestamp_type:
-            max_timestamp = base_timestamp + max(map(timestamp_delta, pieces))
+            deltas = list(map(timestamp_delta, pieces))
+            max_timestamp = base_timestamp + max(deltas)
+            if not -_SIGN <= max_timestamp < _SIGN:
+                max_timestamp = max(_wrapped(base_timestamp + delta) for delta in deltas)
         if needs_horizon:
             attributes |= DELETE_HORIZON_FLAG
             horizon = self.now_ms + self.delete_retention_ms
@@ -250,8 +254,13 @@ def _with_base_timestamp(piece: bytes, difference: int) -> bytes:
     """A record's bytes for a batch whose base timestamp is `difference` lower than that of its own."""
     at = _timestamp_at(piece)
     delta, rest = decode_varlong(piece, at)
-    body = piece[at - 1 : at] + encode_varint(delta + difference) + piece[rest:]
+    body = piece[at - 1 : at] + encode_varint(_wrapped(delta + difference)) + piece[rest:]
     return encode_varint(len(body)) + body
+
+
+def _wrapped(timestamp: int) -> int:
+    """As Java's 64 bits have it: a producer may send what they do not hold."""
+    return (timestamp + _SIGN) % (2 * _SIGN) - _SIGN
 
 
 def _batch(

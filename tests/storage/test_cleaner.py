@@ -13,8 +13,9 @@ from blumfeld.config.sources import load
 from blumfeld.env.clock import SystemClock
 from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage.cleaned_transactions import CleanedTransactions
 from blumfeld.storage.cleaner import LogCleaner, Pace
-from blumfeld.storage.compaction import Interrupted
+from blumfeld.storage.compaction import Interrupted, Round
 from tests.storage.builders import NOW, far_future
 from tests.storage.history import History
 
@@ -171,19 +172,33 @@ def test_damaged_data_make_a_log_uncleanable_and_spare_the_others() -> None:
     assert damaged.log.home.error is None
 
 
-def test_whatever_is_in_a_log_the_others_are_cleaned() -> None:
-    """A record that came before the topic was compacted, or from another leader."""
-    strange, sound = History(cleanup_policy=("delete",)), dirty()
-    strange.log.topic = "strange"
+def test_a_time_that_64_bits_do_not_hold_is_compacted() -> None:
+    """It came before the topic was compacted, or from another leader."""
+    strange = History(cleanup_policy=("delete",))
     assert strange.log.append_as_leader(far_future(), 0, now_ms=NOW).error is ErrorCode.NONE
-    strange.log.update_config(sound.log.config)
+    strange.log.update_config(dirty().log.config)
     for number in range(400):
         strange.put(f"k{number % 5}", f"value {number}")
+    shop = Shop(strange)
+    shop.run()
+    assert shop.cleaner.checkpoints == {("topic", 0): strange.log.active.base_offset}
+
+
+def test_a_defect_that_one_log_meets_spares_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange, sound = dirty(), dirty()
+    strange.log.topic = "strange"
+    note = Round._note_keys
+
+    def note_unless_strange(self: Round, transactions: CleanedTransactions) -> None:
+        assert self.log is not strange.log, "a defect"
+        note(self, transactions)
+
+    monkeypatch.setattr(Round, "_note_keys", note_unless_strange)
     shop = Shop(strange, sound)
-    shop.run()
-    assert ("strange", 0) in shop.cleaner.uncleanable
-    shop.run()
-    assert shop.cleaner.checkpoints[("topic", 0)] == sound.log.active.base_offset
+    for _ in range(2):
+        shop.run()
+    assert "a defect" in shop.cleaner.uncleanable[("strange", 0)]
+    assert shop.cleaner.checkpoints == {("topic", 0): sound.log.active.base_offset}
 
 
 def test_a_disk_error_takes_the_directory_offline() -> None:

@@ -74,6 +74,25 @@ def test_the_brokers_time_stays() -> None:
     assert [(record.offset, record.timestamp) for record in read_records(left)] == [(1, 777)]
 
 
+def as_java(timestamp: int) -> int:
+    return (timestamp + 2**63) % 2**64 - 2**63
+
+
+@pytest.mark.parametrize("extreme", [2**63 - 1, 2**63 + 99, 100 - 2**63])
+def test_times_at_the_edge_of_64_bits_stay_what_they_are_to_java(extreme: int) -> None:
+    records = [Record(0, 100, b"a", None), Record(1, extreme, b"b", None), Record(2, 200, b"c", None)]
+    data = build_batch(records, max_timestamp=200)
+    for newest in ({b"a": 0}, {b"a": 99}):
+        left = clean(cleaning(newest), data)
+        assert left is not None
+        assert left.is_valid_crc()
+        times = {record.key: as_java(record.timestamp) for record in read_records(left)}
+        assert times.pop(b"a", 100) == 100
+        assert times == {b"b": as_java(extreme), b"c": 200}
+        assert left.max_timestamp == max(times.values())
+        data = bytes(left.view)
+
+
 def test_a_tombstones_batch_gets_its_horizon_once() -> None:
     data = build_batch([Record(0, 40, b"a", None), Record(1, 50, b"b", b"2")])
     left = clean(cleaning({b"a": 0, b"b": 1}), data)
