@@ -70,7 +70,7 @@ class OpenFiles:
 
     def __init__(self, disk: Disk, capacity: int, lock: threading.Lock) -> None:
         self._disk = disk
-        self._capacity = capacity
+        self.capacity = capacity
         self._lock = lock
         self._queue: deque[DataFile] = deque()
 
@@ -82,7 +82,7 @@ class OpenFiles:
         with self._lock:
             if data_file.file is not None:
                 return data_file.file
-            self._evict(len(self._queue) + 1 - self._capacity)
+            self._evict(len(self._queue) + 1 - self.capacity)
             return self._open(data_file, create)
 
     def _open(self, data_file: DataFile, create: bool) -> File:

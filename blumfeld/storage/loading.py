@@ -102,6 +102,7 @@ def _load_in_threads(directory: DataDirectory, names: list[str], config: LogConf
     begun = reported = clock.monotonic()
     if names:
         _logger.info("%s was not closed cleanly: recovering %d logs", directory.path, len(names))
+    threads = min(threads, directory.open_files.capacity)  # each has one file open, which no other may close
     with ThreadPoolExecutor(threads, "recovery") as pool:
         opening = {pool.submit(_open, directory, name, config): name for name in names}
         for count, done in enumerate(as_completed(opening), 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.storage import checkpoint
 from blumfeld.storage.data_directory import DataDirectory
 from blumfeld.storage.errors import StorageError
+from blumfeld.storage.loading import load_directory
+from blumfeld.storage.log_config import LogConfig
 from tests.storage.office import CLUSTER, ID_A, ID_B, Office, everything, fill
 
 
@@ -145,6 +148,45 @@ def test_copies_of_a_directory_are_refused(two: Office) -> None:
     two.disk.write_file_atomically(f"{two.roots[1]}/meta.properties", properties)
     with pytest.raises(StorageError, match="one is a copy"):
         two.open()
+
+
+class SlowDisk:
+    """A disk whose data files take a while to read."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._disk, name)
+
+    def open(self, path: str, **options: Any) -> Any:
+        file = self._disk.open(path, **options)
+        return _SlowFile(file) if path.endswith(".log") else file
+
+
+class _SlowFile:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read_at(self, position: int, size: int) -> Any:
+        sleep(0.02)
+        return self._file.read_at(position, size)
+
+
+def test_more_threads_than_files_may_be_open_take_none_from_each_other(clock: ManualClock, tmp_path: Path) -> None:
+    office = Office(RealDisk(), clock, f"{tmp_path}/a")
+    for partition in range(8):
+        fill(office.manager.create("t", partition, ID_A), clock=clock)
+    office.release()
+    home = DataDirectory(f"{tmp_path}/a", SlowDisk(RealDisk()), clock, max_open_files=2)
+    home.take(CLUSTER, 1, SeededEntropy(1))
+    logs = load_directory(home, LogConfig(), 8)
+    assert [log.log_end_offset for log in logs] == [3] * 8
+    assert (home.error, len(home.open_files)) == (None, 0)
+    home.leave()
 
 
 @pytest.mark.parametrize("seed", range(20))
