@@ -389,6 +389,8 @@ class ReplicaManager:
         self._followed.unfollow(partition)
         led = partition.is_leader
         partition.retire()
+        if led:
+            self._resigned(partition, leader_epoch)
         del self._by_id[topic_id][index]
         if not self._by_id[topic_id]:
             del self._by_id[topic_id]
@@ -396,8 +398,6 @@ class ReplicaManager:
         if not self._by_name[topic]:
             del self._by_name[topic]
         self.settle(partition)
-        if led:
-            self._resigned(partition, leader_epoch)
         self.logs.delete(topic, index)
 
     def _reconfigure(self, topic: str) -> None:

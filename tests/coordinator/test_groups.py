@@ -95,6 +95,16 @@ async def test_whoever_waits_is_sent_elsewhere_on_failover(make_brokers: Make) -
     assert error_of(await committing) is ErrorCode.NOT_COORDINATOR
 
 
+async def test_whoever_waits_is_refused_when_the_replica_goes(make_brokers: Make) -> None:
+    brokers = make_brokers(2, replicas=(1, 2))
+    brokers.world.create_topic([1])
+    committing = brokers.start(1, commit("g", 5), 8)
+    await asyncio.sleep(0)
+    for index in range(3):
+        brokers.world.change(index, OFFSETS_TOPIC, leader=2, isr=[2], replicas=[2])
+    assert error_of(await committing) is ErrorCode.NOT_COORDINATOR
+
+
 async def test_a_new_epoch_of_the_same_leader_changes_nothing(make_brokers: Make) -> None:
     brokers = make_brokers(2, replicas=(1, 2))
     brokers.world.create_topic([1])
