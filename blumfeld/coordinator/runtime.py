@@ -234,6 +234,8 @@ class CoordinatorRuntime(Generic[M]):
                 )
                 return
             records = await shard.log.read(offset, self._load_buffer_bytes)
+            if self._shards.get(shard.index) is not shard:
+                return  # it went meanwhile, and its log with it
             if not len(records):
                 raise OSError(f"the log ends at {offset}, before its end offset {shard.log.log_end_offset}")
             offset = await self._replay(shard, records, offset)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from blumfeld.coordinator.groups import OFFSETS_TOPIC
+from blumfeld.coordinator.replica_log import ReplicaLog
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.heartbeat import HeartbeatRequest
 from blumfeld.protocol.messages.list_groups import ListGroupsRequest
@@ -103,6 +105,30 @@ async def test_whoever_waits_is_refused_when_the_replica_goes(make_brokers: Make
     for index in range(3):
         brokers.world.change(index, OFFSETS_TOPIC, leader=2, isr=[2], replicas=[2])
     assert error_of(await committing) is ErrorCode.NOT_COORDINATOR
+
+
+async def test_a_replica_that_goes_while_it_is_loaded_leaves_the_others_to_be_loaded(
+    make_brokers: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brokers = make_brokers(2, replicas=(1, 2))
+    brokers.world.create_topic([1])
+    for group_id in "abcdefgh":  # in all partitions
+        brokers.start(1, commit(group_id, 5), 8)
+    brokers.replicate()
+    going: list[int] = []
+
+    async def read_and_go(log: ReplicaLog, offset: int, max_bytes: int) -> Any:
+        if going:
+            return await read(log, offset, max_bytes)
+        going.append(log._index)
+        brokers.world.change(log._index, OFFSETS_TOPIC, leader=1, isr=[1], replicas=[1])
+        return b""  # what was to be read in a thread is gone
+
+    read = ReplicaLog.read
+    monkeypatch.setattr(ReplicaLog, "read", read_and_go)
+    brokers.fail_over(2, [2])
+    await brokers.loaded(2)
+    assert sorted([*going, *brokers.groups[2].runtime.led]) == [0, 1, 2]
 
 
 async def test_a_new_epoch_of_the_same_leader_changes_nothing(make_brokers: Make) -> None:
