@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _TOTAL = "max.connections"
 _PER_HOST = "max.connections.per.ip"
 _OVERRIDES = "max.connections.per.ip.overrides"
+_LONGEST_COUNT = 12
 
 
 class Admission:
@@ -129,7 +130,7 @@ def _overrides(text: str, origin: str) -> list[tuple[str, int]]:
     limits = []
     for entry in filter(None, (part.strip() for part in text.split(","))):
         host, _, count = entry.rpartition(":")
-        if not host or not count.strip().isdecimal():
+        if not host or not count.strip().isdecimal() or len(count) > _LONGEST_COUNT:
             raise ConfigError(_OVERRIDES, text, origin, f"address:count,…, which {entry!r} is not")
         limits.append((host.strip().removeprefix("[").removesuffix("]"), int(count)))
     return limits

@@ -212,10 +212,15 @@ def format_value(option: Option, value: Value) -> str | None:
     return str(value)
 
 
+_NO_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
 def format_double(number: float) -> str:
     """A double as Java writes it: `0.5`, `1.0`, `1.7976931348623157E308`."""
     if number == 0 or 1e-3 <= abs(number) < 1e7:
         return repr(number)
+    if (named := _NO_NUMBERS.get(repr(number))) is not None:
+        return named
     from decimal import Decimal
 
     sign, digits, _ = (exact := Decimal(repr(number))).normalize().as_tuple()

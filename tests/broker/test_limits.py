@@ -125,7 +125,7 @@ async def test_an_override_counts_instead_of_the_limit_per_address(scenes: list[
     assert await is_closed(reader)
 
 
-@pytest.mark.parametrize("override", ["127.0.0.1", "127.0.0.1:many", ":3", "127.0.0.1:-1"])
+@pytest.mark.parametrize("override", ["127.0.0.1", "127.0.0.1:many", ":3", "127.0.0.1:-1", "127.0.0.1:" + "9" * 5_000])
 def test_an_override_that_makes_no_sense_is_an_error_that_shows_it(override: str) -> None:
     with pytest.raises(ConfigError, match=r"max\.connections\.per\.ip\.overrides.*address:count"):
         Admission(configured(max_connections_per_ip_overrides=override))

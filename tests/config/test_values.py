@@ -90,6 +90,11 @@ def test_ranges(valid: Between, text: str, allowed: str) -> None:
         parse(option(Type.INT, valid), text, "test")
 
 
+def test_what_is_no_number_is_in_no_range() -> None:
+    with pytest.raises(ConfigError, match="NaN"):
+        parse(option(Type.DOUBLE, Between(0, 1)), "nan", "test")
+
+
 def test_the_edges_of_a_range_are_allowed() -> None:
     for text in ("1", "9", "-1"):
         parse(option(Type.INT, Between(1, 9, -1)), text, "test")
@@ -122,6 +127,8 @@ def test_a_password_is_never_in_a_message() -> None:
         (1.7976931348623157e308, "1.7976931348623157E308"),
         (0.0001, "1.0E-4"),
         (-0.00025, "-2.5E-4"),
+        (float("inf"), "Infinity"),
+        (float("-inf"), "-Infinity"),
     ],
 )
 def test_doubles_are_written_as_java_does(number: float, text: str) -> None:
