@@ -128,6 +128,11 @@ class Index:
         return self._known_size() + len(self._tail) >= self.max_bytes
 
     @property
+    def held(self) -> bool:
+        """Whether it is just being built again."""
+        return self._held
+
+    @property
     def loaded(self) -> bool:
         """Whether the file's entries are in memory."""
         return self._body is not None
@@ -137,6 +142,7 @@ class Index:
         copy = type(self)(self._loaded, self.path, self.base_offset, self.max_bytes, new=False)
         copy._original = self
         copy._size, copy._tail = self._size, bytearray(self._tail)
+        copy._held = self._held  # last: what was taken before it is whole
         return copy
 
     def load_at_once(self, max_bytes: int) -> int:
@@ -165,6 +171,8 @@ class Index:
 
     def _content(self, at_once: int | None = None) -> bytearray:
         """The file's entries; `at_once` as `load_at_once` where they have to be loaded."""
+        if self._held and self._original is not None:
+            raise CorruptIndex(f"{self.path} is just being built again")
         self.recent = True
         if self._body is None and at_once is not None and self._size:
             self.load_at_once(at_once)
@@ -259,15 +267,18 @@ class Index:
 
     def reset(self) -> None:
         """Forget all entries, in the file too once something is written."""
+        self._forget_all()
+        self._held = False
+
+    def _forget_all(self) -> None:
         self._loaded.discard(self)
         self._tail = bytearray()
         self._size = 0
-        self._held = False
 
     def hold(self) -> None:
         """Forget all entries, and leave the file as it is until `replace`."""
-        self.reset()
-        self._held = True
+        self._held = True  # first: a copy that is made meanwhile is none to go by
+        self._forget_all()
 
     def release(self) -> None:
         """Hold nothing in memory that is in the file."""

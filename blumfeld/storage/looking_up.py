@@ -247,7 +247,8 @@ class _Thread:
     def _tell(self, segment: Segment, timestamp: int, offset: int) -> None:
         """The next one need not look for it."""
         with self._log.home.lock:  # no truncation begins meanwhile
-            if self._log.generation == self._generation and segment.known_max_timestamp is None:
+            is_wanted = segment.known_max_timestamp is None and not segment.time_index.held
+            if is_wanted and self._log.generation == self._generation:
                 segment.set_max_timestamp(timestamp, offset)
 
     def search(self, segment: Segment, timestamp: int) -> TimestampOffset | None:

@@ -115,7 +115,7 @@ class Segment:
     @property
     def known_max_timestamp(self) -> int | None:
         """`max_timestamp`, or None where it would have to be looked up."""
-        return self._max_timestamp
+        return None if self.time_index.held else self._max_timestamp
 
     @property
     def offset_of_max_timestamp(self) -> int:

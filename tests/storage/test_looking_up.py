@@ -14,9 +14,10 @@ from blumfeld.env.faulty_disk import FaultyDisk, FaultyFile
 from blumfeld.protocol.compression import Codec
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.records import Record, build_batch
-from blumfeld.storage import looking_up
+from blumfeld.storage import looking_up, segment
 from blumfeld.storage.compaction import Limits, Round, assess
 from blumfeld.storage.results import LookUpResult
+from blumfeld.storage.scan import scan
 from tests.storage.builders import NOW, LogBench, sized_batch
 
 
@@ -285,3 +286,28 @@ def test_a_thread_does_without_an_index_that_is_damaged(cold: LogBench, name: st
     cold.overwrite(f"00000000000000000004.{name}", 0, b"\xff" * 24)
     for wanted, offset in ((31, 5), (36, 5), (41, 7), (61, None)):
         assert offset_of(work(cold.log.offset_for_timestamp(NOW + wanted))()) == offset
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2])
+def test_indexes_that_are_just_being_built_again_are_not_gone_by(
+    cold: LogBench, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    cold.configure(segment_bytes=4000, index_interval_bytes=100)
+    for times in ((100, 110), (130, 120), (150, 140), (200,), (210,), (220,)):
+        cold.append(timed(*times))
+    cold.append(timed(300, key=b"x" * 3000))
+    cold.restart()
+    rebuilt = cold.log.segments[-2]
+    look_up = work(cold.log.offset_for_timestamp(NOW + 145))
+    found: list[LookUpResult] = []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        for number, item in enumerate(scan(*arguments, **options)):
+            if number == batches:
+                found.append(look_up())
+            yield item
+
+    monkeypatch.setattr(segment, "scan", interrupted)
+    rebuilt.rebuild_indexes("of no reason")
+    assert [offset_of(result) for result in found] == [13]
+    assert offset_of(look_up()) == 13
