@@ -306,6 +306,7 @@ class Round:
         if parts:
             data = b"".join(parts)
             self._limits.throttle(len(data))
+            self._check()  # by now the directory may be another's
             cleaned.append_batches(data, noted)
             parts.clear()
             noted.clear()

@@ -10,9 +10,10 @@ import pytest
 from blumfeld.env.clock import ManualClock
 from blumfeld.env.disk import Disk
 from blumfeld.storage import checkpoint
+from blumfeld.storage.compaction import Interrupted, Limits, Round, assess
 from blumfeld.storage.log import Log
 from tests.storage.builders import batch
-from tests.storage.office import ID_A, Late, Office
+from tests.storage.office import ID_A, ID_B, Late, Office
 
 
 @pytest.fixture
@@ -69,6 +70,25 @@ def test_at_the_end_a_step_that_was_done_just_before_wakes_nobody(office: Office
     given = list(late.given)
     late.run()
     assert not given, "no further step"
+
+
+def test_a_topic_that_is_made_anew_during_a_round_gets_nothing_of_it(office: Office) -> None:
+    log = compacted(office)
+    due = assess(log, 0, office.clock.time_ms())
+    assert due is not None
+    made: list[Log] = []
+
+    def make_anew(size: int) -> None:
+        if size > 300 and not made:  # what is left of a segment is about to be written
+            office.manager.delete("compacted", 0)
+            made.append(office.manager.create("compacted", 0, ID_B))
+
+    steps = Round(due, office.clock.time_ms(), Limits(throttle=make_anew)).steps()
+    with pytest.raises(Interrupted, match="changed"):
+        for step in steps:
+            step()
+    assert made
+    assert not [name for name in office.disk.list(made[0].directory) if name.endswith(".cleaned")]
 
 
 def test_a_restart_goes_on_where_compaction_had_come(office: Office) -> None:
