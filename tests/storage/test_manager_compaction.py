@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,8 +86,7 @@ def test_a_topic_that_is_made_anew_during_a_round_gets_nothing_of_it(office: Off
 
     steps = Round(due, office.clock.time_ms(), Limits(throttle=make_anew)).steps()
     with pytest.raises(Interrupted, match="changed"):
-        for step in steps:
-            step()
+        deque(step() for step in steps)
     assert made
     assert not [name for name in office.disk.list(made[0].directory) if name.endswith(".cleaned")]
 
