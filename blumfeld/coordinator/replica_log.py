@@ -57,7 +57,10 @@ class ReplicaLog:
             batch, acks=_ALL_IN_SYNC, now=self._clock.monotonic(), now_ms=now_ms, origin="coordinator"
         )
         if result.error is ErrorCode.NONE and result.must_flush:
-            partition.log.flush(result.last_offset + 1)
+            try:
+                partition.log.flush(result.last_offset + 1)
+            except OSError:  # the directory is offline now
+                return Appended(ErrorCode.KAFKA_STORAGE_ERROR)
         return Appended(result.error, result.base_offset)
 
     def settle(self) -> None:

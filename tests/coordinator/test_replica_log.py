@@ -15,6 +15,7 @@ from blumfeld.protocol.batch import RecordBatch
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.records import Record, build_batch
 from blumfeld.storage.log import Log
+from blumfeld.storage.log_config import LogConfig
 from blumfeld.storage.results import ReadResult
 from tests.coordinator.brokers import Brokers
 
@@ -69,6 +70,17 @@ async def test_a_topic_that_is_flushed_with_each_message_is(
     monkeypatch.setattr(Log, "flush", lambda _, up_to: flushed.append(up_to))
     assert log_of(make_brokers()).append(BATCH, 7).error is ErrorCode.NONE
     assert flushed == [1]
+
+
+async def test_a_flush_that_fails_is_a_refusal(make_brokers: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(log: Log, up_to: int) -> int:
+        raise OSError(5, "Input/output error")
+
+    brokers = make_brokers()
+    partition = brokers.world[1].partition(0, OFFSETS_TOPIC)
+    partition.log.update_config(LogConfig(flush_messages=1))
+    monkeypatch.setattr(Log, "flush", fail)
+    assert log_of(brokers).append(BATCH, 7).error is ErrorCode.KAFKA_STORAGE_ERROR
 
 
 async def test_a_replica_that_is_gone(make_brokers: Make) -> None:
