@@ -4,7 +4,7 @@ Owns who waits for what, and until when: long-polling fetches, acks=all produces
 or the cluster to move. One heap of deadlines and one timer serve all waiters; an idle purgatory costs nothing.
 
 Must never know what a waiter waits for: it knows keys (any hashable) and an *attempt*, a function that tries to
-answer. An attempt must not raise.
+answer. An attempt must not raise; where one does, its request alone fails.
 
 Invariants
 - A waiter is answered exactly once: by the first attempt that returns an answer, by its deadline, or by cancellation.
@@ -111,8 +111,11 @@ class Purgatory:
         if not at_key:
             return
         for waiter in list(at_key):
-            if waiter.attempt is not _answered and (answer := waiter.attempt(key)) is not None:
-                self._answer(waiter, answer)
+            try:
+                if waiter.attempt is not _answered and (answer := waiter.attempt(key)) is not None:
+                    self._answer(waiter, answer)
+            except Exception as error:  # noqa: BLE001  whoever moved the key has nothing to do with it
+                self._fail(waiter, error)
 
     def expire(self) -> None:
         """Answer all whose time is up by the clock; the timer calls this, and tests that advance a clock by hand."""
@@ -121,9 +124,12 @@ class Purgatory:
             waiter = heapq.heappop(self._deadlines)[2]
             if waiter.attempt is _answered:
                 continue
-            answer = waiter.attempt(EXPIRED)
-            assert answer is not None, "an attempt must answer when its time is up"
-            self._answer(waiter, answer)
+            try:
+                answer = waiter.attempt(EXPIRED)
+                assert answer is not None, "an attempt must answer when its time is up"
+                self._answer(waiter, answer)
+            except Exception as error:  # noqa: BLE001  the others' time is up too
+                self._fail(waiter, error)
         self._rearm()
 
     def close(self) -> None:
@@ -140,6 +146,11 @@ class Purgatory:
         self._forget(waiter)
         if not waiter.future.done():
             waiter.future.set_result(answer)
+
+    def _fail(self, waiter: Waiter[Any], error: Exception) -> None:
+        self._forget(waiter)
+        if not waiter.future.done():
+            waiter.future.set_exception(error)
 
     def _cancelled(self, waiter: Waiter[Any]) -> None:
         if waiter.attempt is not _answered:

@@ -78,6 +78,24 @@ async def test_by_the_real_clock_too() -> None:
     assert late.cancelled()
 
 
+async def test_an_attempt_that_raises_fails_its_own_request_alone(purgatory: Purgatory, clock: ManualClock) -> None:
+    def fail(key: Hashable) -> str | None:
+        raise LookupError(str(key))
+
+    first, second = purgatory.wait(["a"], 1000, fail), purgatory.wait(["a"], 1000, Tries(succeed_with="yes"))
+    purgatory.check("a")
+    with pytest.raises(LookupError, match="a"):
+        await first
+    assert await second == "yes"
+    first, second = purgatory.wait(["a"], 1000, fail), purgatory.wait(["a"], 1000, Tries())
+    clock.advance(1)
+    purgatory.expire()
+    with pytest.raises(LookupError, match="EXPIRED"):
+        await first
+    assert await second == "expired"
+    assert len(purgatory) == 0
+
+
 async def test_a_cancelled_waiter_is_forgotten(purgatory: Purgatory, clock: ManualClock) -> None:
     tries = Tries()
     future = purgatory.wait(["a"], 100, tries)
