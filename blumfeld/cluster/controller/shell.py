@@ -344,7 +344,11 @@ class QuorumController:
 
     def _run(self, term: _Term, decide: PeriodicDecider, now: float) -> bool:
         """Run one periodic decider; False when this term is over."""
-        decision = decide(self._turn(term, _OWN_CONTEXT))
+        try:
+            decision = decide(self._turn(term, _OWN_CONTEXT))
+        except Exception:  # noqa: BLE001  nothing has changed, and the other turns go on
+            _log.exception("the controller cannot decide %r", decide)
+            return True
         if decision.records and not self._append(term, decision.records, atomic=decision.atomic):
             return False
         if decision.response:

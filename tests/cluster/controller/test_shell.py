@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from blumfeld.cluster.controller import watch
+from blumfeld.cluster.controller import brokers, watch
 from blumfeld.cluster.controller.context import ControllerContext
+from blumfeld.cluster.controller.decision import Turn
 from blumfeld.cluster.controller.registration import controller_registration
 from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerSettings
 from blumfeld.cluster.controller.shell import QuorumController
-from blumfeld.cluster.image.cluster import Endpoint
+from blumfeld.cluster.image.cluster import BrokerRegistration, Endpoint
 from blumfeld.cluster.loader import MetadataLoader
 from blumfeld.cluster.raft.listener import BatchTooLargeError, CommittedBatch, LeaderAndEpoch
 from blumfeld.cluster.raft.voters import ReplicaKey, Voter, VoterSet
@@ -30,6 +31,7 @@ from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
 from blumfeld.protocol.messages.list_partition_reassignments import ListPartitionReassignmentsRequest
 from blumfeld.protocol.messages.metadata_log import BeginTransactionRecord, NoOpRecord, encode_metadata_record
 from blumfeld.protocol.messages.update_features import UpdateFeaturesRequest
+from blumfeld.protocol.schema import Record
 from tests.cluster.controller.story import CLUSTER_ID, FEATURES, new_topic, uuid
 
 
@@ -366,6 +368,26 @@ async def test_a_silent_broker_is_fenced_by_the_one_timer() -> None:
     assert not story.is_fenced()
     story.clock.advance(0.06)
     await eventually(story.is_fenced)
+    await story.controller.stop()
+
+
+async def test_a_periodic_turn_that_fails_does_not_end_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fence = brokers.fencing_records
+
+    def fail_for_the_first(turn: Turn, broker: BrokerRegistration) -> list[Record]:
+        if broker.id == 1:
+            raise LookupError("unheard of")
+        return fence(turn, broker)
+
+    monkeypatch.setattr(brokers, "fencing_records", fail_for_the_first)
+    story = Story(broker_session_timeout_ms="50")
+    await story.active().with_broker(1)
+    await story.with_broker(2)
+    story.clock.advance(0.06)
+    await eventually(lambda: story.is_fenced(2))
+    assert "unheard of" in caplog.text
     await story.controller.stop()
 
 
