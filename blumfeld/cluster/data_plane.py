@@ -95,8 +95,8 @@ class DataPlane:
         await self._directories.stop()
 
     def _isr_turn(self) -> None:
-        self.replicas.shrink_isrs()
         self._schedule_turn()
+        self.replicas.shrink_isrs()
 
     def _settle(self, partition: Partition) -> None:
         self.replicas.settle(partition)
