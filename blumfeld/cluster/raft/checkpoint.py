@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from blumfeld.cluster.raft.batches import RECORD_VERSION, voter_controls, voters_in
@@ -64,15 +65,20 @@ class Contents(NamedTuple):
 def write(disk: Disk, directory: str, id_: OffsetAndEpoch, contents: Contents, *, now_ms: int) -> None:
     """Write a snapshot; durable on return. Takes its time: call it in a thread."""
     path = paths.join(directory, file_name(id_))
-    file = disk.open(path + PARTIAL, create=True)
     try:
-        file.truncate(0)
-        for batch in _batches(id_, contents, now_ms):
-            file.append(batch)
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(path + PARTIAL, path)
+        file = disk.open(path + PARTIAL, create=True)
+        try:
+            file.truncate(0)
+            for batch in _batches(id_, contents, now_ms):
+                file.append(batch)
+            file.sync()
+        finally:
+            file.close()
+        disk.rename(path + PARTIAL, path)
+    except Exception:
+        with suppress(OSError):  # a disk that is full has no room for half a snapshot
+            disk.remove(path + PARTIAL)
+        raise
     disk.sync_directory(directory)
 
 

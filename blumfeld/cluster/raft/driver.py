@@ -176,10 +176,17 @@ class RaftDriver:
             raise OSError("the metadata log failed while it started")
 
     async def stop(self, *, timeout_ms: float = 2_000) -> None:
-        """Leave gracefully: a leader resigns in favour of the best successor; then close the log."""
-        if self._pump is None or self._stopping:
+        """Leave gracefully: a leader resigns in favour of the best successor; then close the log.
+
+        Where the start was given up, what it had begun is waited for: when this returns, nobody is at the files.
+        """
+        if self._stopping:
             return
         self._stopping = True
+        if self._pump is None:
+            await self._threads.close()
+            self._storage.abandon()
+            return
         self._pump.post(Shutdown())
         try:
             await asyncio.wait_for(self._may_stop.wait(), timeout_ms / 1000)

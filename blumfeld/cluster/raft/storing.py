@@ -82,6 +82,11 @@ class RaftStorage:
         log.flush()  # what is in the log counts as durable from here on
         return recovered.outline, self._read_election_state()
 
+    def abandon(self) -> None:
+        """Give the files back, whether or not they could be opened; nothing is written."""
+        if hasattr(self, "log"):
+            self.log.abandon()
+
     def _control_batches(self, offset: int) -> list[BatchInfo]:
         found = []
         while offset < self.log.log_end_offset:
@@ -186,13 +191,14 @@ class RaftStorage:
                 self._disk.remove(self._path(id_))
 
     def read_snapshot(self, id_: OffsetAndEpoch, position: int, max_bytes: int) -> tuple[int, Buffer] | None:
-        """(size of the file, bytes from `position` on), or None where it is gone."""
+        """(size of the file, bytes from `position` on), or None where it is gone. Any `position` that is not negative
+        will do: systems refuse to read beyond what a file can have."""
         try:
             file = self._disk.open(self._path(id_), read_only=True)
         except FileNotFoundError:
             return None
         try:
-            return file.size, file.read_at(position, max_bytes)
+            return file.size, file.read_at(position, max_bytes) if position < file.size else b""
         finally:
             file.close()
 

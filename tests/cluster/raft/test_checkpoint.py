@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from blumfeld.cluster.raft import checkpoint
@@ -11,6 +13,7 @@ from blumfeld.cluster.raft.events import AppendEpochStart
 from blumfeld.cluster.raft.listener import OffsetAndEpoch
 from blumfeld.cluster.raft.messages import BatchInfo
 from blumfeld.cluster.raft.recovery import FoundSnapshot
+from blumfeld.env.faulty_disk import FaultyDisk
 from blumfeld.env.memory_disk import MemoryDisk
 from blumfeld.protocol.batch import CorruptBatch, RecordBatch
 from blumfeld.protocol.messages.control_records import LeaderChangeMessage
@@ -95,6 +98,18 @@ def test_partial_and_deleted_files_are_swept(disk: MemoryDisk) -> None:
     found = checkpoint.found_in(disk, DIRECTORY)
     assert found == {ID: FoundSnapshot(voters_of(1, 2), 1), older: FoundSnapshot(None, 0)}
     assert len(disk.list(DIRECTORY)) == 2
+
+
+@pytest.mark.parametrize("operation", ["open", "append", "sync", "rename"])
+def test_a_snapshot_that_cannot_be_written_leaves_nothing_behind(operation: str) -> None:
+    disk = FaultyDisk(1)
+    disk.make_directories(DIRECTORY)
+    disk.inject(errno.ENOSPC, operation, checkpoint.PARTIAL)
+    contents = checkpoint.Contents(voters_of(1, 2), 1, 555, [b"a"])
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write(disk, DIRECTORY, ID, contents, now_ms=777)
+    assert disk.list(DIRECTORY) == []
+    assert disk.open_handles() == []
 
 
 @pytest.mark.parametrize("cut", [1, 60, 80, 150])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.add_raft_voter import AddRaftVoterRequest
 from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
 from blumfeld.protocol.messages.fetch import FetchRequest
+from blumfeld.protocol.messages.fetch_snapshot import FetchSnapshotRequest
 from blumfeld.protocol.messages.remove_raft_voter import RemoveRaftVoterRequest
 from blumfeld.protocol.messages.update_raft_voter import UpdateRaftVoterRequest
 from blumfeld.protocol.messages.vote import VoteRequest
@@ -191,6 +194,38 @@ async def test_a_stop_waits_for_a_snapshot_that_is_being_written(
     await node.stop()
 
 
+async def test_a_stop_waits_for_a_start_that_was_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.cluster.raft.drivers.DIRECTORY", f"{tmp_path}/__cluster_metadata-0")
+    machines = Machines(1, disk=lambda node_id: RealDisk())
+    await machines.start()
+    await machines.stop()
+    opening, may_open = threading.Event(), threading.Event()
+
+    def read_late(self: RealDisk, path: str) -> bytes:
+        opening.set()
+        assert may_open.wait(10)
+        return read_file(self, path)
+
+    read_file = RealDisk.read_file
+    monkeypatch.setattr(RealDisk, "read_file", read_late)
+    driver = machines[1].make()
+    starting = asyncio.ensure_future(driver.start())
+    assert await asyncio.to_thread(opening.wait, 10)
+    starting.cancel()
+    await asyncio.wait({starting})
+    stopping = asyncio.ensure_future(driver.stop())
+    await asyncio.sleep(0.05)
+    assert not stopping.done(), "somebody is at the files"
+    may_open.set()
+    await stopping
+    monkeypatch.undo()
+    assert not [link for link in _open_files() if link.startswith(str(tmp_path))]
+
+
+def _open_files() -> list[str]:
+    return [os.path.realpath(entry.path) for entry in os.scandir("/proc/self/fd")]
+
+
 async def test_a_snapshot_is_due_by_size_or_by_time() -> None:
     clock = AdjustableClock()
     options = QUICK._replace(snapshot_bytes=1_000, snapshot_interval_ms=60_000)
@@ -203,6 +238,30 @@ async def test_a_snapshot_is_due_by_size_or_by_time() -> None:
     assert not node.driver.snapshot_due  # nothing new to say
     await node.commit(b"y")
     assert await _snapshot(node)
+    await machines.stop()
+
+
+async def test_who_asks_for_a_snapshot_from_beyond_its_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from where no file can reach: a system refuses to read there."""
+    monkeypatch.setattr("tests.cluster.raft.drivers.DIRECTORY", f"{tmp_path}/__cluster_metadata-0")
+    machines = Machines(1, disk=lambda node_id: RealDisk())
+    node = await machines.start()
+    await node.commit(b"a")
+    offset, epoch = node.recorder.end
+    assert await node.driver.write_snapshot(node.recorder.end, 1, [b"A"])
+    kind = FetchSnapshotRequest.Topic.Partition
+    for position in (1 << 20, (1 << 63) - 1):
+        partition = kind(
+            current_leader_epoch=epoch, snapshot_id=kind.SnapshotId(end_offset=offset, epoch=epoch), position=position
+        )
+        request = FetchSnapshotRequest(topics=[FetchSnapshotRequest.Topic(name=TOPIC, partitions=[partition])])
+        async with asyncio.timeout(10):
+            response = await node.driver.handle(request)
+        assert response.topics[0].partitions[0].error_code == ErrorCode.POSITION_OUT_OF_RANGE
+    assert await node.commit(b"b")
+    assert node.faults == []
     await machines.stop()
 
 
