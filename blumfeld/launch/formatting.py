@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from blumfeld.cluster.raft.bootstrap import write_bootstrap_checkpoint
 from blumfeld.cluster.raft.voters import NO_VOTERS, Endpoint, ReplicaKey, Voter, VoterSet
 from blumfeld.config.listeners import parse_bootstrap, parse_listeners, parse_voters, split_address
+from blumfeld.env.disk import make_durable_directories
 from blumfeld.env.paths import join
 from blumfeld.launch.errors import StartError
 from blumfeld.protocol.primitives import uuid_from_text, uuid_to_text
@@ -120,7 +121,7 @@ def _is_own_quorum(config: Config) -> bool:
 
 
 def _identify(disk: Disk, directory: str, cluster_id: str, node_id: int, directory_id: bytes) -> None:
-    disk.make_directories(directory)
+    make_durable_directories(disk, directory)
     identity = {
         "version": "1",
         "cluster.id": cluster_id,

@@ -7,9 +7,20 @@ import socket
 import pytest
 
 from blumfeld.config.sources import load
+from blumfeld.env.clock import SystemClock
+from blumfeld.env.entropy import SeededEntropy
 from blumfeld.env.environment import Env
+from blumfeld.env.faulty_disk import FaultyDisk
+from blumfeld.env.net import RealNetwork
 from blumfeld.launch.errors import StartError
-from blumfeld.launch.formatting import first_voters, format_quorum, metadata_directory, parse_initial_controllers
+from blumfeld.launch.formatting import (
+    first_voters,
+    format_directory,
+    format_node,
+    format_quorum,
+    metadata_directory,
+    parse_initial_controllers,
+)
 from blumfeld.launch.plan import Plan
 from blumfeld.protocol.primitives import uuid_to_text
 
@@ -76,6 +87,21 @@ def test_a_metadata_log_that_is_there_keeps_its_voters() -> None:
     env.disk.remove(f"{directory}/{0:020}.log")
     format_quorum(env, directory, found)
     assert env.disk.list(directory) == [f"{0:020}-{0:010}.checkpoint"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_formatted_survives_a_power_cut_with_its_directories(seed: int) -> None:
+    disk, plan = FaultyDisk(seed), Plan.make(brokers=3, data="/new/data")
+    env = Env(SystemClock(), SeededEntropy(seed), disk, RealNetwork())
+    config = load(profile="durable", brokers=3, planned=plan.properties(1))
+    format_directory(plan, 1, config, env)
+    format_quorum(env, metadata_directory(config), first_voters(plan, 1, config, DIRECTORY))
+    config = load(profile="durable", brokers=3, planned=plan.properties(2))
+    format_node(plan, 2, config, env, voters=None, ignore_formatted=False)
+    disk.crash()
+    for node in "1", "2":
+        assert disk.exists(f"/new/data/{node}/meta.properties")
+        assert disk.exists(f"/new/data/{node}/__cluster_metadata-0/{0:020}-{0:010}.checkpoint")
 
 
 def test_initial_controllers_are_written_as_for_apache_kafkas_tool() -> None:

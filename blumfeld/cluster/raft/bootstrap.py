@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from blumfeld.cluster.raft import checkpoint
 from blumfeld.cluster.raft.outline import BOOTSTRAP_SNAPSHOT
-from blumfeld.env import paths
+from blumfeld.env.disk import make_durable_directories
 
 if TYPE_CHECKING:
     from blumfeld.cluster.raft.voters import VoterSet
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 def write_bootstrap_checkpoint(disk: Disk, directory: str, voters: VoterSet, *, now_ms: int) -> None:
     """Write checkpoint 0-0 into `directory` (that of `__cluster_metadata-0`; made where it is missing).
 
-    Durable on return, as far as the directory above it is.
+    Durable on return.
     """
-    disk.make_directories(directory)
+    make_durable_directories(disk, directory)
     contents = checkpoint.Contents(voters, 1, 0, ())
     checkpoint.write(disk, directory, BOOTSTRAP_SNAPSHOT, contents, now_ms=now_ms)
-    disk.sync_directory(paths.parent(directory))

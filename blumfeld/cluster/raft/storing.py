@@ -16,6 +16,7 @@ from blumfeld.cluster.raft.outline import BOOTSTRAP_SNAPSHOT, LogOutline
 from blumfeld.cluster.raft.recovery import recover
 from blumfeld.cluster.raft.rpc_elections import TOPIC_ID
 from blumfeld.env import paths
+from blumfeld.env.disk import make_durable_directories
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
@@ -50,9 +51,7 @@ class RaftStorage:
     def open(self, static_voters: VoterSet) -> tuple[LogOutline, quorum_state.ElectionState | None]:
         """Recover. Waits for the device. Raises OSError, CorruptBatch, and what quorum_state and recovery raise."""
         disk, directory = self._disk, self.directory
-        if not disk.exists(directory):
-            disk.make_directories(directory)
-            disk.sync_directory(paths.parent(directory))
+        make_durable_directories(disk, directory)
         snapshots = checkpoint.found_in(disk, directory)
         latest = max(snapshots, default=BOOTSTRAP_SNAPSHOT)
         options = self._options
