@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from blumfeld.config.listeners import parse_listeners
-from blumfeld.env.disk import DiskBusy, RealDisk
+from blumfeld.env.disk import DiskBusy, RealDisk, make_durable_directories
 from blumfeld.env.entropy import SystemEntropy
 from blumfeld.launch.ports import free_port
 from blumfeld.protocol.primitives import uuid_from_text, uuid_to_text
@@ -92,22 +92,32 @@ class Plan:
 
     @classmethod
     def load(cls, path: str) -> Plan:
-        """Read a plan file."""
-        with open(path, encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)
-        home = os.path.dirname(os.path.abspath(path))
+        """Read a plan file. Raises PlanError where it does not read as one, and OSError."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls._read(json.load(file), os.path.dirname(os.path.abspath(path)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlanError(
+                f"{path} does not read as a cluster's plan ({type(error).__name__}: {error}):"
+                " put it back from a backup, or choose another --data"
+            ) from error
+
+    @classmethod
+    def _read(cls, found: dict[str, Any], home: str) -> Plan:
         nodes = tuple(
             NodePlan(
-                id=node["id"],
-                host=node["host"],
-                port=node["port"],
-                controller_port=node["controller_port"],
+                id=int(node["id"]),
+                host=str(node["host"]),
+                port=int(node["port"]),
+                controller_port=int(node["controller_port"]),
                 directory_id=uuid_from_text(node["directory_id"]),
                 directory=os.path.join(home, str(node["id"])) if found["durable"] else None,
             )
             for node in found["nodes"]
         )
-        return cls(found["cluster_id"], found["profile"], tuple(found["settings"]), nodes)
+        if not nodes:
+            raise ValueError("it has no nodes")
+        return cls(str(found["cluster_id"]), str(found["profile"]), tuple(found["settings"]), nodes)
 
     @classmethod
     def configured(cls, config: Config, cluster_id: str | None, profile: str) -> Plan:
@@ -131,8 +141,7 @@ class Plan:
         return cls(cluster_id or kept or uuid_to_text(entropy.uuid()), profile, (), (node,))
 
     def save(self, path: str) -> None:
-        """Write the plan file, complete or not at all."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        """Write the plan file, complete or not at all; durable on return."""
         text = {
             "cluster_id": self.cluster_id,
             "profile": self.profile,
@@ -149,13 +158,9 @@ class Plan:
                 for node in self.nodes
             ],
         }
-        partial = f"{path}.part"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(text, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        disk, path = RealDisk(), os.path.abspath(path)
+        make_durable_directories(disk, os.path.dirname(path))
+        disk.write_file_atomically(path, f"{json.dumps(text, indent=2)}\n".encode())
 
     def keep(self, data: str) -> None:
         """Write the plan file of `data`, unless one of the nodes runs there: nothing is to change under it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from blumfeld.config.sources import load
+from blumfeld.env.disk import RealDisk
 from blumfeld.launch import ports
 from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
 from blumfeld.launch.ports import FIRST_PORT, LAST_PORT, MAX_CLAIMS, free_port
@@ -79,6 +81,44 @@ def test_another_number_of_brokers_is_refused(tmp_path: Path) -> None:
     Plan.make(brokers=3, data=str(tmp_path)).save(str(tmp_path / PLAN_FILE))
     with pytest.raises(PlanError, match=r"cluster of 3 broker.*leave --brokers out"):
         Plan.make(brokers=1, data=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"null",
+        b"\xff\x00",
+        b'"nodes"',
+        b'{"durable": true, "nodes": []}',
+        b'{"nodes": [{"id": 1}]}',
+    ],
+)
+def test_a_plan_that_does_not_read_is_refused(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / PLAN_FILE).write_bytes(damaged)
+    with pytest.raises(PlanError, match=f"{tmp_path}/{PLAN_FILE} does not read .*put it back from a backup"):
+        Plan.make(data=str(tmp_path))
+    assert (tmp_path / PLAN_FILE).read_bytes() == damaged
+
+
+@pytest.mark.parametrize(("name", "value"), [("port", '"x"'), ("controller_port", "null"), ("directory_id", '"short"')])
+def test_a_plan_with_a_field_that_makes_no_sense_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    file = tmp_path / PLAN_FILE
+    Plan.make(data=str(tmp_path), port=9092).save(str(file))
+    text = re.sub(rf'"{name}": [^,\n]+', f'"{name}": {value}', file.read_text())
+    file.write_text(text)
+    with pytest.raises(PlanError, match="does not read"):
+        Plan.load(str(file))
+
+
+def test_a_plan_that_was_saved_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(RealDisk, "sync_directory", lambda self, path: synced.append(path))
+    Plan.make().save(str(tmp_path / "new" / PLAN_FILE))
+    assert synced == [str(tmp_path), str(tmp_path / "new")]
 
 
 def test_a_node_that_the_plan_does_not_have() -> None:
