@@ -130,9 +130,12 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
     from blumfeld.launch import interpreter
     from blumfeld.launch.plan import PLAN_FILE
     from blumfeld.launch.process import StartFailed
+    from blumfeld.launch.ready import Ready
     from blumfeld.launch.supervisor import Supervisor
 
     interpreter.resume()
+    if ready_file is not None:
+        Ready.withdraw(ready_file)
     scratch = tempfile.mkdtemp(prefix="blumfeld-")
     try:
         if data is None:
@@ -143,13 +146,18 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
                 ready = supervisor.start(bar.advance)
         except StartFailed as error:
             raise click.ClickException(str(error)) from error
-        if ready_file is not None:
-            ready.write(ready_file)
-        where = "memory (gone on exit)" if data is None else data
-        click.echo(
-            f"blumfeld  {len(ready.brokers)} brokers ready\n  bootstrap  {ready.bootstrap_servers}\n  data  {where}"
-        )
-        supervisor.watch()
-        sys.exit(supervisor.stop())
+        if ready is None:
+            sys.exit(0)
+        try:
+            if ready_file is not None:
+                ready.write(ready_file)
+            where = "memory (gone on exit)" if data is None else data
+            click.echo(
+                f"blumfeld  {len(ready.brokers)} brokers ready\n  bootstrap  {ready.bootstrap_servers}\n  data  {where}"
+            )
+            supervisor.watch()
+        finally:
+            code = supervisor.stop()
+        sys.exit(code)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -56,6 +56,8 @@ def serve(
     config = bound_open_files(config, raise_open_files())
     for warning in config.warnings:
         _log.warning("%s", warning)
+    if ready_file is not None:
+        Ready.withdraw(ready_file)
     return _run(_serve(plan, node_id, config, ready_file, stop_with_stdin, started))
 
 
@@ -130,8 +132,12 @@ async def _serve(
             raise StartError(faults[0])
         return 0
     here = ReadyBroker(node_id, os.getpid(), node.host, node.port)
-    if ready_file is not None:
-        Ready(node.cluster_id, (here,) if node.is_broker else ()).write(ready_file)
+    try:
+        if ready_file is not None:
+            Ready(node.cluster_id, (here,) if node.is_broker else ()).write(ready_file)
+    except OSError as error:
+        await _stop(node)
+        raise StartError(explain_os_error(error)) from error
     _greet(here, node.is_broker, config, time.monotonic() - started)
     interpreter.resume()
     await stopping.wait()

@@ -6,18 +6,18 @@ however it dies: its standard input is a pipe that nobody else holds (`--stop-wi
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from blumfeld.launch.ready import Ready
 
 POLL_S = 0.005
+LAST_WORDS_S = 1.0
+"""How long output of a child that ended may still be on its way to the log file."""
 LOG_TAIL_LINES = 30
 
 
@@ -42,6 +42,7 @@ class BrokerProcess:
         self._ready_file = ready_file
         self.log_file = log_file
         self._child: subprocess.Popen[bytes] | None = None
+        self._copier: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
@@ -66,8 +67,7 @@ class BrokerProcess:
     def start(self) -> None:
         """Start the child; its output goes to the log file."""
         assert not self.is_running
-        with suppress(FileNotFoundError):
-            os.remove(self._ready_file)
+        Ready.withdraw(self._ready_file)
         with open(self.log_file, "ab") as log:
             self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
                 self.command(),
@@ -77,7 +77,8 @@ class BrokerProcess:
                 start_new_session=True,
             )
         if self._on_line is not None:
-            threading.Thread(target=self._copy_output, args=(self._child, self._on_line), daemon=True).start()
+            self._copier = threading.Thread(target=self._copy_output, args=(self._child, self._on_line), daemon=True)
+            self._copier.start()
 
     def _copy_output(self, child: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
         assert child.stdout is not None
@@ -91,6 +92,8 @@ class BrokerProcess:
         """What the ready file says once it is there. Raises StartFailed where the child ended before."""
         ready = Ready.read(self._ready_file)
         if ready is None and not self.is_running:
+            if self._copier is not None:
+                self._copier.join(LAST_WORDS_S)
             raise StartFailed(f"blumfeld {' '.join(self._arguments)} ended with {self.exit_code}:\n{self.tail()}")
         return ready
 
@@ -136,6 +139,6 @@ class BrokerProcess:
         """The end of the child's output."""
         try:
             with open(self.log_file, encoding="utf-8", errors="replace") as log:
-                return "".join(log.readlines()[-lines:])
+                return "".join(log.readlines()[-lines:]).rstrip("\n")
         except FileNotFoundError:
             return ""

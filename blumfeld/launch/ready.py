@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,6 +51,12 @@ class Ready:
             json.dump(text, file)
             file.write("\n")
         os.replace(partial, path)
+
+    @staticmethod
+    def withdraw(path: str) -> None:
+        """Remove what an earlier run left at `path`: it proves nothing of the one that begins."""
+        with suppress(FileNotFoundError):
+            os.remove(path)
 
     @classmethod
     def read(cls, path: str) -> Ready | None:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from blumfeld.launch.process import BrokerProcess, StartFailed
-from blumfeld.launch.ready import Ready
+from blumfeld.launch.process import POLL_S, BrokerProcess, StartFailed
+from blumfeld.launch.ready import Ready, ReadyBroker
 
 if TYPE_CHECKING:
     from blumfeld.launch.plan import Plan
@@ -59,25 +59,38 @@ class Supervisor:
 
         return write
 
-    def start(self, on_ready: Callable[[], object] = lambda: None) -> Ready:
-        """Start all, wait until all serve. Raises StartFailed; then none is left running.
+    def start(self, on_ready: Callable[[], object] = lambda: None) -> Ready | None:
+        """Start all, wait until all serve. None where it was told to stop before; raises StartFailed, also where one
+        ends, and OSError. In all of these cases none is left running.
 
         `on_ready` is called once for each that serves.
         """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        for child in self._children.values():
-            child.start()
+        ready = None
         try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            found = []
             for child in self._children.values():
-                found.append(child.wait_ready(max(deadline - time.monotonic(), 0.0)).brokers[0])
-                on_ready()
-        except StartFailed:
-            self.stop()
-            raise
-        return Ready(self._plan.cluster_id, tuple(found))
+                child.start()
+            ready = self._wait_ready(on_ready)
+        finally:
+            if ready is None:
+                self.stop()
+        return ready
+
+    def _wait_ready(self, on_ready: Callable[[], object]) -> Ready | None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        found: dict[int, ReadyBroker] = {}
+        while len(found) < len(self._children):
+            if self._stopping.wait(POLL_S):
+                return None
+            for node_id, child in self._children.items():
+                ready = None if node_id in found else child.poll_ready()
+                if ready is not None:
+                    found[node_id] = ready.brokers[0]
+                    on_ready()
+                elif node_id not in found and time.monotonic() > deadline:
+                    raise StartFailed(f"node {node_id} is not ready after {START_TIMEOUT_S:.0f} s:\n{child.tail()}")
+        return Ready(self._plan.cluster_id, tuple(found[node_id] for node_id in self._children))
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stopping.set()
@@ -97,8 +110,9 @@ class Supervisor:
                 return
 
     def stop(self) -> int:
-        """Stop all cleanly; 0, or the first exit code that is not."""
+        """Stop all cleanly; 0, or the first exit code that is not: of those that run, or of all where none does."""
         for child in self._children.values():
             child.signal(signal.SIGTERM)
-        codes = [child.wait(STOP_TIMEOUT_S) for node_id, child in self._children.items() if node_id not in self._dead]
+        watched = [child for node_id, child in self._children.items() if node_id not in self._dead]
+        codes = [child.wait(STOP_TIMEOUT_S) for child in watched or self._children.values()]
         return next((code for code in codes if code), 0)

@@ -22,7 +22,7 @@ from blumfeld.protocol.errors import ErrorCode
 from blumfeld.protocol.messages.add_raft_voter import AddRaftVoterRequest
 from blumfeld.protocol.messages.describe_quorum import DescribeQuorumRequest
 from blumfeld.protocol.messages.fetch import FetchRequest
-from blumfeld.protocol.messages.fetch_snapshot import FetchSnapshotRequest
+from blumfeld.protocol.messages.fetch_snapshot import FetchSnapshotRequest, FetchSnapshotResponse
 from blumfeld.protocol.messages.remove_raft_voter import RemoveRaftVoterRequest
 from blumfeld.protocol.messages.update_raft_voter import UpdateRaftVoterRequest
 from blumfeld.protocol.messages.vote import VoteRequest
@@ -254,11 +254,15 @@ async def test_who_asks_for_a_snapshot_from_beyond_its_end_is_refused(
     kind = FetchSnapshotRequest.Topic.Partition
     for position in (1 << 20, (1 << 63) - 1):
         partition = kind(
-            current_leader_epoch=epoch, snapshot_id=kind.SnapshotId(end_offset=offset, epoch=epoch), position=position
+            partition=0,
+            current_leader_epoch=epoch,
+            snapshot_id=kind.SnapshotId(end_offset=offset, epoch=epoch),
+            position=position,
         )
         request = FetchSnapshotRequest(topics=[FetchSnapshotRequest.Topic(name=TOPIC, partitions=[partition])])
         async with asyncio.timeout(10):
             response = await node.driver.handle(request)
+        assert isinstance(response, FetchSnapshotResponse)
         assert response.topics[0].partitions[0].error_code == ErrorCode.POSITION_OUT_OF_RANGE
     assert await node.commit(b"b")
     assert node.faults == []
