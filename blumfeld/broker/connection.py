@@ -159,15 +159,17 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_waiting(self) -> bool:
-        """A reply is still owed, or we are not reading what the peer wants to send."""
-        return bool(self._replies or self._arrived or not self._funded)
+        """A reply is still owed, or we are not reading what the peer wants to send; not where we are closing."""
+        return not self.closing and bool(self._replies or self._arrived or not self._funded)
 
     @property
     def peer(self) -> Peer | None:
         return getattr(self, "_peer", None)
 
     def is_idle_since(self, instant: float) -> bool:
-        """Nothing came since, and we owe nothing; or we do not even read, and could not know whether it is gone."""
+        """Nothing came since, and we owe nothing; or we do not even read, and could not know whether it is gone.
+
+        One that is closing is idle, too, where the peer does not take what it has to be told before."""
         return self.last_activity < instant and not (self.is_waiting and self._reading)
 
     def serve(self) -> None:

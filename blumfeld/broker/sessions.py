@@ -77,7 +77,7 @@ class Entry:
     def ask(self, asked: FetchRequest.Topic.Partition) -> None:
         """Take over the reader's position."""
         self.offset = asked.fetch_offset
-        self.max_bytes = asked.partition_max_bytes
+        self.max_bytes = max(asked.partition_max_bytes, 0)
         self.current_leader_epoch = asked.current_leader_epoch
         self.last_fetched_epoch = asked.last_fetched_epoch
         self.log_start_offset = asked.log_start_offset

@@ -189,6 +189,27 @@ async def test_a_peer_that_takes_no_replies_is_idle_too(scenes: list[Scene]) -> 
     await scene.until(lambda: scene.listener.connections == 0)
 
 
+async def test_a_peer_that_takes_no_replies_is_idle_although_we_are_closing(scenes: list[Scene]) -> None:
+    scene = await opened(scenes, connections_max_idle_ms="500")
+    scene.groups = [ListGroupsResponse.Group(group_id="g" * 1000, protocol_type="consumer")] * 500
+    _, writer = await scene.connect()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads and writes
+    await scene.until(lambda: scene.listener.connections == 1)
+    connection = next(iter(scene.listener._connections))
+    transport = connection._transport
+    assert transport is not None
+    transport.set_write_buffer_limits(high=1 << 30)
+    for number in range(40):
+        writer.write(list_groups(number))
+    await scene.until(lambda: transport.get_write_buffer_size() > 0)
+    writer.write(heartbeat(100))
+    await scene.until(lambda: len(scene.waiting) == 1)
+    writer.write(struct.pack(">i", -1))
+    await scene.until(lambda: connection.closing)
+    await scene.until(lambda: scene.listener.connections == 0)
+    assert scene.waiting[0].cancelled()
+
+
 # --- queued.max.request.bytes ----------------------------------------------------------------------------------
 
 

@@ -117,7 +117,7 @@ class _Fetch:
         replicas = self._broker.replicas
         if now is not None and self._replica_id in replicas.membership.cluster.brokers:  # who asks may say anything
             replicas.membership.last_fetch[self._replica_id] = now
-        remaining = min(self._request.max_bytes, self._broker.config.int("fetch.max.bytes"))
+        remaining = max(min(self._request.max_bytes, self._broker.config.int("fetch.max.bytes")), 0)
         self.readings = {}
         self.cold = []
         self.bytes = 0

@@ -224,6 +224,19 @@ def test_the_limit_of_a_partition_and_of_the_whole(world: World) -> None:
     assert [len(values(data)) for data in found] == [5, 1, 0]
 
 
+@pytest.mark.parametrize("limit", [0, -1, -(1 << 31)])
+def test_who_allows_less_than_nothing_gets_a_first_batch_too(
+    world: World, limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.create_topic([1])
+    for _ in range(2):
+        world[1].produce("x" * 1000)
+    for asked in (request((0, 0), max_bytes=limit), request((0, 0), partition_max_bytes=limit)):
+        (data,) = parts(ask(world, asked))
+        assert (data.error_code, len(values(data))) == (ErrorCode.NONE, 1)
+    assert not caplog.records, "nothing is damaged"
+
+
 def test_fetch_max_bytes_bounds_whatever_is_asked(world: World) -> None:
     world.create_topic([1])
     world[1].broker.config = world[1].broker.config.with_dynamic({}, {})
