@@ -178,6 +178,7 @@ class ClassicGroup:
         self.pending_syncs.pop(member_id, None)
         self.awaiting_join -= member.join_ticket is not None
         member.join_ticket = member.sync_ticket = None
+        member.is_new = False
         return member
 
     def await_join(self, member: Member, ticket: Ticket | None) -> None:

@@ -104,6 +104,17 @@ def test_it_comes_back_while_the_group_prepares() -> None:
     assert len(world.group().members) == 3
 
 
+def test_it_comes_back_before_its_first_join_was_answered_and_may_wait_as_long_as_others() -> None:
+    world = World()
+    (bob,) = world.stable("g", "bob", session_timeout_ms=REBALANCE_MS)
+    world.join(instance_id="ada").assert_parked()
+    back = world.join(instance_id="ada").assert_parked()
+    world.advance(SESSION_MS)
+    back.assert_parked()
+    bob.join()
+    assert back.ok().generation_id == 2
+
+
 def test_it_comes_back_while_the_assignment_is_awaited() -> None:
     world = World()
     ada, bob = statics(world, "ada", "bob")
