@@ -181,6 +181,10 @@ class ClassicGroup:
         member.is_new = False
         return member
 
+    def static_member(self, instance_id: str | None) -> str | None:
+        """The id under which that instance is a member."""
+        return None if instance_id is None else self.static_members.get(instance_id)
+
     def await_join(self, member: Member, ticket: Ticket | None) -> None:
         """The member's join waits on `ticket` from now on; None: on nothing."""
         self.awaiting_join += (ticket is not None) - (member.join_ticket is not None)

@@ -103,7 +103,8 @@ class Joining:
 
     def _can_be_written(self, group: ClassicGroup, join: Join) -> bool:
         """Kafka lets anybody in, and when the record is too large every sync of the whole group fails."""
-        member = group.members.get(join.request.member_id)
+        request = join.request
+        member = group.members.get(request.member_id or group.static_member(request.group_instance_id) or "")
         standing = 0 if member is None else largest(member.protocols)
         return group.metadata_bytes - standing + largest(join.protocols) <= self._max_record_bytes()
 

@@ -43,6 +43,15 @@ def test_members_whose_record_could_not_be_written_are_not_let_in() -> None:
     assert world.state() == "PreparingRebalance"
 
 
+def test_a_static_member_that_comes_back_takes_the_room_that_it_had() -> None:
+    world = World()
+    world.max_record_bytes = 1_000
+    world.rebalance(world.consumer("ada", instance_id="ada", protocols=(("range", b"x" * 600),)))
+    world.join(instance_id="ada", protocols=(("range", b"x" * 1_001),)).assert_error(ErrorCode.GROUP_MAX_SIZE_REACHED)
+    world.join(instance_id="ada", protocols=(("range", b"x" * 1_000),)).ok()
+    world.join(instance_id="bob").assert_error(ErrorCode.GROUP_MAX_SIZE_REACHED)
+
+
 def test_ids_that_are_never_used_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join_module, "MAX_PENDING_JOINS", 3)
     world = World()
