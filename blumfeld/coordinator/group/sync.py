@@ -126,7 +126,7 @@ class Syncing:
     def _let_go(self, group: ClassicGroup, leaver: LeaveGroupRequest.Member, answers: list[Answer]) -> ErrorCode:
         member_id = leaver.member_id
         if not member_id:
-            known = group.static_members.get(leaver.group_instance_id or "")
+            known = group.static_member(leaver.group_instance_id)
             if known is None:
                 return ErrorCode.UNKNOWN_MEMBER_ID
             member_id = known

@@ -26,6 +26,13 @@ def test_a_member_that_leaves_starts_a_rebalance() -> None:
     assert ada.join().ok().generation_id == 2
 
 
+def test_a_leaver_without_any_name_is_nobody() -> None:
+    world = World()
+    world.rebalance(world.consumer("ada", instance_id=""))
+    assert errors(world.leave(("", None)).ok()) == [ErrorCode.UNKNOWN_MEMBER_ID]
+    assert errors(world.leave(("", "")).ok()) == [ErrorCode.NONE]
+
+
 def test_the_rebalance_does_not_wait_for_one_that_leaves() -> None:
     world = World()
     ada, bob = world.stable("g", "ada", "bob")
