@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_MS = 1_000
-"""When to try again to write that a group is empty."""
+"""When to try again to write that a group is empty, or at the earliest to go on without members that are away."""
 
 
 def refused_join(error: ErrorCode, member_id: str) -> JoinGroupResponse:
@@ -191,7 +191,7 @@ class Rebalances:
         if not group.members:
             return self._complete_empty(group, now_ms, answers)
         if not group.elect_leader():
-            self._timers.schedule(("join", group.group_id), group.rebalance_timeout_ms)
+            self._timers.schedule(("join", group.group_id), max(group.rebalance_timeout_ms, RETRY_MS))
             return Decision(answers=answers)
         group.next_generation(now_ms)
         group.initial_rebalance_ms = None

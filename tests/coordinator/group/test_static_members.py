@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blumfeld.coordinator.decision import Decision
 from blumfeld.protocol.errors import ErrorCode
 from tests.coordinator.group.world import RANGE, REBALANCE_MS, SESSION_MS, Consumer, World
 
@@ -148,6 +149,25 @@ def test_a_group_of_static_members_that_are_all_away_waits_for_their_sessions() 
     world.advance(3 * REBALANCE_MS)
     assert world.state() == "PreparingRebalance"
     world.advance(REBALANCE_MS)
+    assert world.state() == "Empty"
+
+
+def test_waiting_for_members_that_are_away_costs_nothing_even_where_they_gave_no_time() -> None:
+    world = World()
+    statics(world, "ada", "bob")
+    for name in ("ada", "bob"):
+        world.join(instance_id=name, rebalance_timeout_ms=0).ok()
+    looks = []
+    expire = world.machine.expire
+
+    def count(key: tuple[str, ...], now_ms: int) -> Decision:
+        looks.append(key)
+        assert len(looks) < 100
+        return expire(key, now_ms)
+
+    world.machine.expire = count  # type: ignore[method-assign]
+    world.leave(("", "ada"))
+    world.advance(SESSION_MS)
     assert world.state() == "Empty"
 
 
