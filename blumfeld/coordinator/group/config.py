@@ -13,6 +13,9 @@ NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 MAX_PENDING_JOINS = 10_000
 """How many ids of one group may be given out and not yet used; Kafka has no limit."""
 
+MEMBER_ID_PREFIX_CHARACTERS = 8_000
+"""So much of a client's or instance's id goes into a member's, which has to fit into a record; Kafka has no limit."""
+
 
 class GroupConfig(NamedTuple):
     """Kafka's defaults."""

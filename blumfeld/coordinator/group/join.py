@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from blumfeld.coordinator.decision import Answer, Decision, Ticket
 from blumfeld.coordinator.group import records
 from blumfeld.coordinator.group.classic import ClassicGroup, largest
-from blumfeld.coordinator.group.config import MAX_PENDING_JOINS, NEW_MEMBER_JOIN_TIMEOUT_MS, GroupConfig
+from blumfeld.coordinator.group.config import (
+    MAX_PENDING_JOINS,
+    MEMBER_ID_PREFIX_CHARACTERS,
+    NEW_MEMBER_JOIN_TIMEOUT_MS,
+    GroupConfig,
+)
 from blumfeld.coordinator.group.member import Client, Member, MemberProtocol, distinct_protocols
 from blumfeld.coordinator.group.rebalance import Rebalances, joined, refused_join, refused_sync
 from blumfeld.coordinator.group.state import GroupState
@@ -255,6 +260,7 @@ class Joining:
 
     def _new_member_id(self, prefix: str) -> str:
         text = self._entropy.uuid().hex()
+        prefix = prefix[:MEMBER_ID_PREFIX_CHARACTERS]
         return f"{prefix}-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -63,6 +63,21 @@ def test_ids_that_are_never_used_are_limited(monkeypatch: pytest.MonkeyPatch) ->
     world.join().assert_error(ErrorCode.MEMBER_ID_REQUIRED)
 
 
+@pytest.mark.parametrize("longest", ["x" * 32_767, "\N{GRINNING FACE}" * 8_191], ids=["letters", "signs"])
+def test_a_member_with_the_longest_of_names_does_not_keep_its_group_from_being_written(longest: str) -> None:
+    world = World()
+    (bob,) = world.stable("g", "bob")
+    static = world.join(instance_id=longest)
+    dynamic = world.join(client_id=longest, version=3)
+    bob.join()
+    assert len(bob.take_join().members) == 3
+    bob.sync().ok()
+    assert world.state() == "Stable"
+    for joined in (static, dynamic):
+        joined.ok().encode(5)
+    assert set(world.restarted().group().members) == set(world.group().members)
+
+
 def test_an_enormous_commit_is_refused_before_it_is_built() -> None:
     world = World()
     world.max_record_bytes = 10_000
