@@ -214,6 +214,7 @@ class Shard(Generic[M]):
                 _ticket_of(answer).refuse(error)
             if ticket is not None:
                 ticket.refuse(error)
+            self.log.settle()  # an earlier part may have been written
             return
         if then is not None:
             further = then()

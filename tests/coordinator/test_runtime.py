@@ -221,6 +221,14 @@ async def test_a_long_list_of_records_goes_into_several_batches_where_it_may(set
     assert setup.machine().offsets == list(range(100))
 
 
+async def test_what_was_written_before_a_part_that_failed_is_not_left_unsettled(setup: Setup) -> None:
+    log = setup.lead()
+    log.max_batch_bytes = 500
+    assert setup.say("small", "x" * 500, atomic=False).error_code == ErrorCode.UNKNOWN_SERVER_ERROR
+    assert setup.machine().words == ["small"]
+    assert log.high_watermark == log.log_end_offset == 1
+
+
 async def test_a_request_whose_connection_closed_is_no_trouble(setup: Setup) -> None:
     log = setup.lead(FakeLog(commits_at_once=False))
     waiting = setup.say("one")
