@@ -85,7 +85,10 @@ class CoordinatorRuntime(Generic[M]):
     # --- leadership ----------------------------------------------------------------------------------------------
 
     def elected(self, index: int, log: ShardLog) -> None:
-        """This broker leads the partition: load it. Where it has led it all along, nothing changes."""
+        """This broker leads the partition: load it. Where it has led it all along, and could, nothing changes."""
+        standing = self._shards.get(index)
+        if standing is not None and standing.state is State.FAILED:
+            self.resigned(index)
         if index in self._shards or self._stopped:
             log.close()
             return

@@ -378,6 +378,18 @@ async def test_a_log_that_cannot_be_read_is_not_served_and_others_are(
     setup.runtime.resigned(0)
 
 
+async def test_a_log_that_could_not_be_read_is_tried_again_in_the_next_epoch(setup: Setup) -> None:
+    log = filled(3)
+    log.read_error = OSError("too many open files")
+    setup.lead(log)
+    await until(lambda: not setup.runtime.is_loading)
+    assert setup.refusal() is ErrorCode.NOT_COORDINATOR
+    setup.lead(log.reopened())
+    await until(lambda: not setup.runtime.is_loading)
+    assert log.is_closed
+    assert setup.refusal() is ErrorCode.NONE
+
+
 async def test_transactions_and_strange_records_are_told_apart(setup: Setup) -> None:
     log = FakeLog()
     log.append(build_batch([Record(0, 0, b"a", b""), Record(1, 0, None, b"x"), Record(2, 0, b"unknown", b"")]), 0)
