@@ -277,10 +277,17 @@ def test_what_is_formatted_is_left_alone(tmp_path: Path) -> None:
     assert {name: text for name, text in contents(tmp_path).items() if name in before} == before
 
 
+@pytest.mark.parametrize("cluster_id", ["jXEm5TZAQ8y0XM6Qpn+4JA", "ciWo7IWazngRchmPES6q5A==", "orders"])
+def test_a_cluster_id_need_not_be_a_uuid(tmp_path: Path, cluster_id: str) -> None:
+    node = {"node.id": "7", "listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": str(tmp_path)}
+    assert formatted("--cluster-id", cluster_id, *options(node)).endswith(f"of cluster {cluster_id}\n")
+    assert decode_properties((tmp_path / "meta.properties").read_bytes())["cluster.id"] == cluster_id
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("--cluster-id", "short"), "22 are needed"),
+        (("--cluster-id", "two words"), "without blanks"),
         (("--initial-controllers", "1@host:9093"), "id@host:port:directory-id"),
         (("--brokers", "3"), "belong to --data"),
         (("--set", "node.id=1"), "log.dirs is not set"),
