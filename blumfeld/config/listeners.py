@@ -211,6 +211,22 @@ def check_roles(config: Config, node_id: int) -> None:
         )
 
 
+def check_protocols(config: Config) -> None:
+    """Whether all listeners are PLAINTEXT: no other security protocol is served, and none is replaced by it.
+
+    Raises ConfigError.
+    """
+    protocols = _protocol_map(config)
+    named = {endpoint.name: "listeners" for endpoint in _endpoints(config, "listeners", protocols)}
+    for name in config.list("controller.listener.names"):
+        named.setdefault(name.upper(), "controller.listener.names")
+    for name, option in named.items():
+        protocol = protocols.get(name, "PLAINTEXT")
+        if protocol != "PLAINTEXT":
+            allowed = f"of listeners with the security protocol PLAINTEXT, the only one served; {name} has {protocol}"
+            raise _wrong(config, option, allowed)
+
+
 def parse_voters(config: Config) -> tuple[Voter, ...]:
     """The members of `controller.quorum.voters`, by id. Raises ConfigError."""
     name = "controller.quorum.voters"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from blumfeld.config.listeners import check_roles, parse_bootstrap, parse_voters
+from blumfeld.config.listeners import check_protocols, check_roles, parse_bootstrap, parse_voters
 from blumfeld.config.sources import load
 from blumfeld.config.values import ConfigError
 from blumfeld.launch import interpreter
@@ -79,6 +79,7 @@ def resolve(
         else:
             config = _load(plan.profile, config_file, (*plan.settings, *settings), plan, node_id)
         check_roles(config, node_id)
+        check_protocols(config)
     except ConfigError as error:
         raise StartError(str(error)) from error
     return plan, node_id, config

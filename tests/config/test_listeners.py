@@ -8,6 +8,7 @@ from blumfeld.config.listeners import (
     Endpoint,
     Listeners,
     Voter,
+    check_protocols,
     parse_bootstrap,
     parse_listeners,
     parse_voters,
@@ -87,6 +88,31 @@ def test_a_broker_alone_names_the_controllers_listener_without_having_it() -> No
 def test_one_port_may_serve_both_address_families() -> None:
     assert len(listeners(_MAP, "listeners=EXTERNAL://127.0.0.1:9092,INTERNAL://[::1]:9092").broker) == 2
     assert len(listeners(_MAP, "listeners=EXTERNAL://:0,INTERNAL://:0").broker) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "which"),
+    [
+        (["listeners=SSL://:9092"], "listeners", "SSL has SSL"),
+        (["listeners=PLAINTEXT://:1,SASL_SSL://:2"], "listeners", "SASL_SSL has SASL_SSL"),
+        (["listeners=A://:1", "listener.security.protocol.map=A:SASL_PLAINTEXT"], "listeners", "A has SASL_PLAINTEXT"),
+        (
+            ["listener.security.protocol.map=PLAINTEXT:PLAINTEXT,C:SSL", "controller.listener.names=C"],
+            "controller.listener.names",
+            "C has SSL",
+        ),
+    ],
+)
+def test_no_listener_is_plain_that_was_not_to_be(settings: list[str], name: str, which: str) -> None:
+    with pytest.raises(ConfigError, match=f"PLAINTEXT, the only one served; {which}$") as refusal:
+        check_protocols(load(settings=settings))
+    assert refusal.value.name == name
+
+
+def test_protocols_of_listeners_that_are_not_bound_do_not_matter() -> None:
+    check_protocols(
+        load(settings=[_MAP, "listeners=EXTERNAL://:1,CONTROLLER://:2", "controller.listener.names=CONTROLLER"])
+    )
 
 
 @pytest.mark.parametrize(

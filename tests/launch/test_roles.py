@@ -284,6 +284,13 @@ def test_a_cluster_id_need_not_be_a_uuid(tmp_path: Path, cluster_id: str) -> Non
     assert decode_properties((tmp_path / "meta.properties").read_bytes())["cluster.id"] == cluster_id
 
 
+def test_a_listener_that_is_not_plain_is_refused(tmp_path: Path) -> None:
+    node = {"node.id": "1", "log.dirs": str(tmp_path / "data"), "listeners": "SSL://127.0.0.1:0"}
+    said = refused("--profile", "durable", *options({**node, "security.inter.broker.protocol": "SSL"}))
+    assert "the only one served; SSL has SSL" in said
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
