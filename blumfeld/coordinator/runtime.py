@@ -286,7 +286,7 @@ class CoordinatorRuntime(Generic[M]):
     def _schedule(self, key: tuple[Shard[M], tuple[str, ...]], delay_ms: int) -> None:
         due = self._now() + delay_ms
         self._deadlines.schedule(key, due)
-        if self._timer is None or due < self._timer_due:
+        if self._timer is None or (due < self._timer_due and not self._in_grace):
             self._set_timer(due)
 
     def _arm(self) -> None:

@@ -475,6 +475,20 @@ async def test_a_stalled_loop_reads_what_has_arrived_first(setup: Setup) -> None
     assert setup.machine().expired == [("session",)]
 
 
+async def test_what_falls_due_at_once_does_not_cut_that_reading_short(setup: Setup) -> None:
+    setup.lead()
+    setup.machine().timers.schedule(("session",), 1_000)
+    setup.clock.advance(ms=60_000)
+    setup.runtime._on_timer()
+    setup.machine().timers.schedule(("join",), 0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert setup.machine().expired == []
+    setup.clock.advance(ms=100)
+    setup.runtime._on_timer()
+    assert setup.machine().expired == [("session",), ("join",)]
+
+
 async def test_a_clock_that_is_moved_is_noticed(setup: Setup) -> None:
     setup.runtime.clock_moved()
     setup.lead()
