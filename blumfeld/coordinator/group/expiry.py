@@ -3,7 +3,7 @@
 Owns what expires (KIP-211): offsets of a group without members that long after it became empty; of a living
 consumer group, those of topics it does not read any more; of offsets without a group, each that long after its
 commit. A sweep is done in turns that write a bounded number of tombstones each. Offsets of deleted topics go at
-once, likewise in turns.
+once, all of them.
 """
 
 from __future__ import annotations
