@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from blumfeld.coordinator.group.member import Member, MemberProtocol
+from blumfeld.coordinator.group.member import Member, MemberProtocol, rebalance_timeout_of
 from blumfeld.coordinator.group.state import GroupState
 from blumfeld.coordinator.group.subscription import CONSUMER_PROTOCOL_TYPE, subscribed_topics
 from blumfeld.protocol.errors import ErrorCode
@@ -93,6 +93,8 @@ class ClassicGroup:
             member = before.pop(stored.member_id, None)
             if member is None or member.metadata(protocol) != stored.subscription:
                 member = _with_tickets(Member.of_record(stored, protocol), member)
+            member.session_timeout_ms = stored.session_timeout
+            member.rebalance_timeout_ms = rebalance_timeout_of(stored)
             member.assignment = stored.assignment
             self.members[member.member_id] = member
         self.protocol_type = value.protocol_type or None

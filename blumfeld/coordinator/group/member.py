@@ -38,6 +38,11 @@ def distinct_protocols(protocols: Iterable[JoinGroupRequest.Protocol]) -> tuple[
     return tuple(found.values())
 
 
+def rebalance_timeout_of(stored: GroupMetadataValue.Member) -> int:
+    """The member's, in ms; the oldest records have none, and the session timeout serves for both."""
+    return stored.session_timeout if stored.rebalance_timeout == -1 else stored.rebalance_timeout
+
+
 class Member:
     """A member. `assignment` is empty until the leader of its generation has spoken."""
 
@@ -87,12 +92,11 @@ class Member:
     @classmethod
     def of_record(cls, stored: GroupMetadataValue.Member, protocol: str | None) -> Member:
         """The member as the log keeps it: of its protocols, the one that was chosen."""
-        rebalance_timeout_ms = stored.rebalance_timeout
         return cls(
             stored.member_id,
             stored.group_instance_id,
             Client(stored.client_id, stored.client_host),
-            rebalance_timeout_ms=stored.session_timeout if rebalance_timeout_ms == -1 else rebalance_timeout_ms,
+            rebalance_timeout_ms=rebalance_timeout_of(stored),
             session_timeout_ms=stored.session_timeout,
             protocols=(MemberProtocol(protocol or "", stored.subscription),),
             assignment=stored.assignment,

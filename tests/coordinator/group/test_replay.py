@@ -18,6 +18,7 @@ from blumfeld.protocol.errors import ErrorCode
 from tests.coordinator.group.world import START_MS, Answered, Consumer, World, subscription
 
 STEPS = 400
+STEPS_BETWEEN_LOADS = 40
 PROTOCOLS = (
     (("range", subscription("orders")),),
     (("range", subscription("orders", "users")), ("sticky", subscription("orders"))),
@@ -52,11 +53,12 @@ class Walk:
         )
 
     def run(self, steps: int) -> None:
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             self.step()
             for group in self.world.machine.groups.values():
                 check(group, self.world)
-        self.compare()
+            if step % STEPS_BETWEEN_LOADS == 0:
+                self.compare()
 
     def step(self) -> None:
         random, world = self.random, self.world
@@ -68,6 +70,9 @@ class Walk:
         if action == "join":
             if random.random() < 0.1:
                 client.join_arguments["protocols"] = random.choice(PROTOCOLS)
+            if random.random() < 0.1:
+                client.join_arguments["session_timeout_ms"] = random.choice((1_000, 3_000))
+                client.join_arguments["rebalance_timeout_ms"] = random.choice((500, 2_000))
             self._join(client)
         elif action == "sync":
             self._sync(client)
@@ -87,9 +92,21 @@ class Walk:
         elif action == "admin":
             self._administer()
         elif action == "time":
-            world.advance(random.choice((0, 10, 400, 1_500)))
+            self._keep_up()
+            world.advance(random.choice((0, 10, 400, 400, 1_500)))
         elif action == "txn":
             self._transact()
+
+    def _keep_up(self) -> None:
+        """Most clients do what a client should, or groups would hardly ever come to rest."""
+        for client in self.clients:
+            group = self.world.machine.groups.get(client.group_id)
+            waits = group is not None and any(m.join_ticket is client.joining for m in group.members.values())
+            if waits or self.random.random() < 0.1:
+                continue
+            self._sync(client)
+            if client.heartbeat().response.error_code != ErrorCode.NONE:
+                self._join(client)
 
     def _join(self, client: Consumer) -> None:
         joining = client.world.join(client.group_id, client.member_id, client_id=client.name, **client.join_arguments)
@@ -192,6 +209,15 @@ def test_walks_keep_the_invariants_and_the_law(seed: int) -> None:
     walk = Walk(seed)
     walk.transactional, walk.ends = {}, []
     walk.run(STEPS)
+
+
+def test_a_member_that_came_again_with_other_timeouts_is_loaded_with_these() -> None:
+    world = World()
+    (ada,) = world.stable("g", "ada", session_timeout_ms=10_000, rebalance_timeout_ms=60_000)
+    ada.join_arguments.update(session_timeout_ms=20_000, rebalance_timeout_ms=30_000)
+    world.rebalance(ada)
+    member = world.restarted().group().members[ada.member_id]
+    assert (member.session_timeout_ms, member.rebalance_timeout_ms) == (20_000, 30_000)
 
 
 def test_consumer_groups_of_other_brokers_are_left_alone() -> None:
