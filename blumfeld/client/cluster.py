@@ -123,13 +123,20 @@ class ClusterClient:
         max_version: int | None = None,
     ) -> Any:
         """Send to one broker, known by node id from metadata."""
+        return await self._link_to(node_id).send(request, timeout_ms=timeout_ms, max_version=max_version)
+
+    async def tell_broker(self, node_id: int, request: Request) -> None:
+        """Send what has no answer to one broker; see `Link.tell`."""
+        await self._link_to(node_id).tell(request)
+
+    def _link_to(self, node_id: int) -> Link:
         link = self._links.get(node_id)
         if link is None:
             address = self._addresses.get(node_id)
             if address is None:
                 raise NoBroker(f"broker {node_id} is not known")
             link = self._links[node_id] = self._link(*address)
-        return await link.send(request, timeout_ms=timeout_ms, max_version=max_version)
+        return link
 
     async def metadata(self, topics: Iterable[str] | None = None, *, create: bool = False) -> MetadataResponse:
         """Cluster metadata: of all topics (None) or of those named. Errors of topics are left in the response."""

@@ -16,7 +16,7 @@ from blumfeld.protocol.messages.list_offsets import ListOffsetsRequest
 from blumfeld.protocol.records import read_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from blumfeld.client.cluster import ClusterClient
 
@@ -49,13 +49,17 @@ class Consumer:
         self._isolation = int(read_committed)
 
     async def offsets(self, topic: str, partitions: Iterable[int] | None, timestamp: int) -> dict[int, int]:
-        """Offset of each partition at `timestamp` (ms, EARLIEST or LATEST); -1 where there is none."""
+        """Offset of each partition at `timestamp` (ms, EARLIEST or LATEST); -1 where there is none.
+
+        Raises ValueError where the topic has no such partition.
+        """
         asked = None if partitions is None else list(partitions)
 
         async def attempt() -> dict[int, int]:
             found = await self._cluster.topic(topic, leading=asked)
             wanted = {p.partition_index: p for p in found.partitions}
             chosen = sorted(wanted) if asked is None else asked
+            _check_partitions(topic, chosen, wanted)
             result: dict[int, int] = {}
             for leader in {wanted[p].leader_id for p in chosen}:
                 request = ListOffsetsRequest(
@@ -103,9 +107,12 @@ class Consumer:
     async def _fetch_from_leaders(
         self, topic: str, wanted: Sequence[int], positions: Mapping[int, int]
     ) -> list[tuple[list[Consumed], dict[int, int]]]:
-        """One fetch from each leader of the wanted partitions; records, and the positions after them."""
+        """One fetch from each leader of the wanted partitions; records, and the positions after them.
+
+        Raises ValueError where the topic has no such partition."""
         found = await self._cluster.topic(topic, leading=positions)
         leaders = {p.partition_index: p.leader_id for p in found.partitions}
+        _check_partitions(topic, wanted, leaders)
         fetches = [
             self._fetch(topic, found.topic_id, leader, {p: positions[p] for p in wanted if leaders.get(p) == leader})
             for leader in {leaders[p] for p in wanted}
@@ -157,6 +164,12 @@ class Consumer:
             if following > positions[index]:
                 reached[index] = following
         return consumed, reached
+
+
+def _check_partitions(topic: str, asked: Iterable[int], known: Collection[int]) -> None:
+    for partition in asked:
+        if partition not in known:
+            raise ValueError(f"topic {topic} has no partition {partition}, only {len(known)}")
 
 
 def _reached(positions: dict[int, int], stop_at: dict[int, int] | None) -> bool:

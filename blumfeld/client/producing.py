@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from blumfeld.client.cluster import ClusterClient
 
+NO_ACKS = 0
 PRODUCE_TIMEOUT_MS = 30_000
 
 
@@ -46,7 +47,7 @@ class Producer:
         acks: int = -1,
         codec: Codec = Codec.NONE,
     ) -> list[tuple[int, int]]:
-        """Produce `messages`; returns (partition, offset) of each, in order.
+        """Produce `messages`; returns (partition, offset) of each, in order; with acks=0 the offsets are −1.
 
         Raises:
             RequestFailed: refused for good, or still refused when the client's time was up.
@@ -81,6 +82,9 @@ class Producer:
                 partition_data=[ProduceRequest.Topic.Partition(index=partition, records=batch)],
             )
             request = ProduceRequest(transactional_id=None, acks=acks, timeout_ms=PRODUCE_TIMEOUT_MS, topic_data=[data])
+            if acks == NO_ACKS:
+                await self._cluster.tell_broker(leader, request)
+                return -1
             response = await self._cluster.broker(leader, request)
             result = response.responses[0].partition_responses[0]
             check(result.error_code, f"producing to {topic}-{partition}", result.error_message)

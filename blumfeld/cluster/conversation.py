@@ -79,22 +79,26 @@ class Conversation(asyncio.BufferedProtocol):
 
     async def ask(self, request: Request, version: int, timeout_s: float) -> Any:
         """Write one request and wait for its answer."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise Closed(f"{self._name}: the connection is closed")
-        correlation_id = self._next_correlation_id
-        self._next_correlation_id = (correlation_id + 1) % CORRELATION_IDS
-        key = type(request).KEY
-        parts = encode_request(key, version, correlation_id, self._client_id, request)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting[correlation_id] = (future, key, version)
-        transport.writelines(parts)
+        key = type(request).KEY
+        self._waiting[self.tell(request, version)] = (future, key, version)
         deadline = loop.call_later(timeout_s, self._give_up, key, timeout_s)
         try:
             return await future
         finally:
             deadline.cancel()
+
+    def tell(self, request: Request, version: int) -> int:
+        """Write one request; returns its correlation id. Raises Closed."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise Closed(f"{self._name}: the connection is closed")
+        correlation_id = self._next_correlation_id
+        parts = encode_request(type(request).KEY, version, correlation_id, self._client_id, request)
+        self._next_correlation_id = (correlation_id + 1) % CORRELATION_IDS
+        transport.writelines(parts)
+        return correlation_id
 
     def _give_up(self, key: ApiKey, timeout_s: float) -> None:
         self._fail(TimedOut(f"{self._name}: no answer to {key.title} within {timeout_s:g} s"))

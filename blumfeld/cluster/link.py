@@ -113,6 +113,16 @@ class Link:
         timeout_s = (self._request_timeout_ms if timeout_ms is None else timeout_ms) / 1000
         return await conversation.ask(request, conversation.version_of(type(request), max_version), timeout_s)
 
+    async def tell(self, request: Request) -> None:
+        """Send a `request` that has no answer (Produce with acks=0); returns when the other node has handled it: when
+        what was sent behind it is answered.
+
+        Raises LinkError: `Closed` may be how the other node refuses what it cannot answer.
+        """
+        conversation = self._conversation or await self._connect()
+        conversation.tell(request, conversation.version_of(type(request)))
+        await conversation.negotiate(self._request_timeout_ms / 1000)
+
     async def version_for(self, request_class: type[Request], max_version: int | None = None) -> int:
         """The version that a request of this class would be sent with; connects first if need be."""
         conversation = self._conversation or await self._connect()

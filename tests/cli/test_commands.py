@@ -41,6 +41,13 @@ def test_lines_are_produced_and_consumed(shell: Shell) -> None:
     assert sorted(shell("consume", name, "--from-start").splitlines()) == ["a\t1", "b\t2", "plain"]
 
 
+@pytest.mark.parametrize("acks", ["0", "1", "all"])
+def test_values_are_produced_once_however_they_are_acknowledged(shell: Shell, acks: str) -> None:
+    name = unique_name("cli")
+    shell("produce", name, "a", "b", "--acks", acks)
+    assert shell("consume", name, "--from-start") == "a\nb\n"
+
+
 def test_headers_keys_formats_and_json(shell: Shell) -> None:
     name = unique_name("cli")
     shell("produce", name, "hello", "-k", "k", "-H", "trace=x", "--codec", "zstd")
@@ -191,6 +198,8 @@ def test_an_unknown_group_is_said_with_those_of_a_similar_name(shell: Shell, kaf
         (("topics", "create", "t", "-c", "retention.ms=soon"), "Invalid value soon for configuration retention.ms"),
         (("topics", "create", "bad/name"), "INVALID_TOPIC_EXCEPTION"),
         (("produce", "plain", "v", "-p", "7"), "topic plain has no partition 7, only 1"),
+        (("consume", "plain", "-p", "7"), "topic plain has no partition 7, only 1"),
+        (("consume", "plain", "-p", "7", "--offset", "0"), "topic plain has no partition 7, only 1"),
         (("config", "num.partition"), "there is no property num.partition: did you mean num.partitions?"),
         (("config", "?"), "`blumfeld config --list` shows all"),
         (("config", "--set", "num.partitions=none"), "num.partitions: 'none' (--set) is not allowed"),

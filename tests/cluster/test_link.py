@@ -23,6 +23,7 @@ from blumfeld.protocol.errors import ProtocolError
 from blumfeld.protocol.keys import ApiKey
 from blumfeld.protocol.messages.fetch import FetchRequest, FetchResponse
 from blumfeld.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
+from blumfeld.protocol.messages.produce import ProduceRequest
 from tests.cluster.peers import CUT, Peer, listening
 
 ENV = Env.in_memory()
@@ -115,6 +116,17 @@ async def test_requests_are_pipelined_and_share_one_connection() -> None:
         assert [type(answer) for answer in answers] == [ListOffsetsResponse, FetchResponse] * 10
         assert len(node.transports) == 1
         link.close()
+
+
+async def test_what_has_no_answer_was_handled_when_telling_it_returns() -> None:
+    node = Peer({ApiKey.PRODUCE: (3, 9)}, {ApiKey.PRODUCE: lambda request: None})
+    async with listening(node):
+        link = Link(ENV, "127.0.0.1", node.port)
+        await link.tell(ProduceRequest(acks=0, timeout_ms=1, topic_data=[]))
+        assert node.seen == [(ApiKey.API_VERSIONS, 4), (ApiKey.PRODUCE, 9), (ApiKey.API_VERSIONS, 4)]
+        node.answers[ApiKey.PRODUCE] = lambda request: CUT
+        with pytest.raises(Closed):
+            await link.tell(ProduceRequest(acks=0, timeout_ms=1, topic_data=[]))
 
 
 async def test_large_answers_arrive_whole() -> None:
