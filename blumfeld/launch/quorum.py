@@ -10,6 +10,7 @@ from blumfeld.cluster.raft.driver import RaftDriver
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.voters import Endpoint, ReplicaKey, Voter, VoterSet
 from blumfeld.config.listeners import parse_bootstrap, parse_listeners, parse_voters
+from blumfeld.launch.errors import StartError
 from blumfeld.launch.formatting import first_voters, format_quorum, metadata_directory
 
 if TYPE_CHECKING:
@@ -51,11 +52,19 @@ def make_raft(
     links: LinkCache,
     on_fault: Callable[[str], None],
 ) -> RaftDriver:
-    """The raft replica of this node over its formatted directories."""
+    """The raft replica of this node over its formatted directories. Raises StartError.
+
+    The first of log.dirs is who the replica is, also where that is offline and the metadata log is elsewhere: by the
+    id of another one, a voter would be none.
+    """
     directory = metadata_directory(config)
     given = parse_voters(config)
     static = VoterSet(Voter(ReplicaKey(v.id), (Endpoint("CONTROLLER", v.host, v.port),)) for v in given)
-    directory_id = logs.directory_ids()[0]
+    directory_id = logs.first_directory_id
+    if not directory_id:
+        if "controller" in config.list("process.roles"):
+            raise StartError(f"{config.log_dirs[0]} says who this controller is, and cannot be read: repair it")
+        directory_id = logs.directory_ids()[0]
     format_quorum(env, directory, first_voters(plan, node_id, config, directory_id))
     return RaftDriver(
         env,

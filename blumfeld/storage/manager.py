@@ -309,6 +309,11 @@ class LogManager:
         """Ids of the directories that are online, in the order of log.dirs."""
         return [directory.id for directory in self._online()]
 
+    @property
+    def first_directory_id(self) -> bytes:
+        """Id of the first of log.dirs, online or not; empty where it could not say who it is."""
+        return self.directories[0].id
+
     def directory_of(self, log: Log) -> bytes:
         """The id of the directory a log is in."""
         return log.home.id

@@ -245,6 +245,21 @@ def test_a_directory_that_cannot_be_opened_is_offline_and_the_rest_serves(tmp_pa
         assert [record.value for record in broker.kafka.consume("t")] == [b"kept"] * 4
 
 
+def test_a_voter_whose_first_directory_is_offline_votes_on_by_a_metadata_log_elsewhere(tmp_path: Path) -> None:
+    arguments = [*two_directories(tmp_path, tmp_path / "second"), "--set", f"metadata.log.dir={tmp_path}/metadata"]
+    first = tmp_path / "first"
+    with running(tmp_path, *arguments) as broker:
+        broker.kafka.topic("t", partitions=4)
+    lost = partitions_in(first)
+    assert len(lost) == 2
+    with read_only(first) as mounts, running(tmp_path, *arguments, mounts=mounts) as broker:
+        assert f"log directory {first} is offline" in broker.said
+        broker.kafka.wait_until(lambda: sorted(leaderless(broker)) == lost, f"{lost} have no leader")
+    (first / "meta.properties").write_text("version=1")
+    with read_only(first) as mounts:
+        assert f"{first} says who this controller is, and cannot be read" in refused(*arguments, mounts=mounts)
+
+
 def test_damage_in_flushed_data_takes_the_partition_offline_until_a_human_decides(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(tmp_path, "--data", str(data)) as broker:
