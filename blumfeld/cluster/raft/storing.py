@@ -17,6 +17,7 @@ from blumfeld.cluster.raft.recovery import recover
 from blumfeld.cluster.raft.rpc_elections import TOPIC_ID
 from blumfeld.env import paths
 from blumfeld.env.disk import make_durable_directories
+from blumfeld.protocol.batch import CorruptBatch
 from blumfeld.protocol.errors import ErrorCode
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
@@ -251,4 +252,7 @@ class RaftStorage:
         return start
 
     def _timestamp(self, id_: OffsetAndEpoch) -> int:
-        return self.open_snapshot(id_).last_contained_log_timestamp
+        try:
+            return self.open_snapshot(id_).last_contained_log_timestamp
+        except CorruptBatch:
+            return 0  # it is of no use to anybody: as old as can be

@@ -305,6 +305,23 @@ async def test_old_snapshots_go_by_age() -> None:
     await machines.stop()
 
 
+async def test_an_old_snapshot_that_does_not_read_keeps_nothing_else() -> None:
+    machines = Machines(1)
+    node = await machines.start()
+    log = node.driver._storage.log
+    ends = []
+    for value in (b"a", b"b", b"c"):
+        await node.commit(value)
+        assert await node.driver.write_snapshot(node.recorder.end, node.env.clock.time_ms(), [value])
+        ends.append(node.recorder.end)
+        if value == b"b":
+            assert log.log_start_offset == 0
+            node.disk.write_file_atomically(f"{DIRECTORY}/{checkpoint.file_name(ends[0])}", b"damage")
+    await wait_for(lambda: log.log_start_offset == ends[1].offset)
+    assert node.faults == []
+    await machines.stop()
+
+
 # ---------------------------------------------------------------- three voters
 
 
