@@ -23,6 +23,7 @@ from blumfeld.cluster.controller.settings import SUPPORTED_FEATURES, ControllerS
 from blumfeld.cluster.controller.shell import QuorumController
 from blumfeld.cluster.controller_channel import ControllerChannel
 from blumfeld.cluster.image.cluster import Endpoint as RegisteredEndpoint
+from blumfeld.cluster.link import Links
 from blumfeld.cluster.loader import MetadataLoader
 from blumfeld.cluster.snapshots import Snapshots
 from blumfeld.config.listeners import parse_listeners
@@ -30,7 +31,7 @@ from blumfeld.env.environment import Env
 from blumfeld.launch.broker_role import BrokerRole, Undo
 from blumfeld.launch.formatting import format_directory
 from blumfeld.launch.listening import listen
-from blumfeld.launch.quorum import LinkCache, make_raft
+from blumfeld.launch.quorum import make_raft
 from blumfeld.storage.manager import LogManager
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Node:
         self._controlling: list[Listener] = []
         self._log_turn: asyncio.TimerHandle | None = None
         self._undo: Undo = []
-        self._links = LinkCache(self._env, f"raft-{node_id}")
+        self._links = Links(self._env, client_id=f"raft-{node_id}")
 
     @property
     def host(self) -> str:
@@ -97,6 +98,7 @@ class Node:
         snapshots = Snapshots(raft, self._loader)
         controller = self._compose_controller(raft) if "controller" in config.list("process.roles") else None
         self._channel = ControllerChannel(env, self.node_id, raft, controller)
+        self._undo.append(self._close_links)
         self._member = Member(env, config, self.node_id, self.cluster_id, self._loader.image, self._channel)
         if self.is_broker:
             self.broker = BrokerRole(self._member, self._listeners, self._logs)
@@ -196,6 +198,10 @@ class Node:
                 failed = failed or error
         if failed is not None:
             raise failed
+
+    async def _close_links(self) -> None:
+        self._links.close()
+        self._channel.close()
 
     async def _close_logs(self) -> None:
         if self._log_turn is not None:

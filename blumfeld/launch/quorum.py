@@ -1,12 +1,11 @@
-"""The metadata replica of a node, from plan and properties: voters, options, links."""
+"""The metadata replica of a node, from plan and properties: voters, options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from blumfeld.cluster.link import Link
-from blumfeld.cluster.raft.driver import RaftDriver
+from blumfeld.cluster.raft.driver import PeerLinks, RaftDriver
 from blumfeld.cluster.raft.options import RaftOptions
 from blumfeld.cluster.raft.voters import Endpoint, ReplicaKey, Voter, VoterSet
 from blumfeld.config.listeners import parse_bootstrap, parse_listeners, parse_voters
@@ -17,30 +16,7 @@ if TYPE_CHECKING:
     from blumfeld.config.sources import Config
     from blumfeld.env.environment import Env
     from blumfeld.launch.plan import Plan
-    from blumfeld.protocol.schema import Request
     from blumfeld.storage.manager import LogManager
-
-
-class LinkCache:
-    """Links to other nodes' controller listeners, by address."""
-
-    def __init__(self, env: Env, client_id: str) -> None:
-        self._env = env
-        self._client_id = client_id
-        self._links: dict[tuple[str, int], Link] = {}
-
-    async def send(self, host: str, port: int, request: Request, *, timeout_ms: float) -> Any:
-        """Send over the link to that address, made when first needed."""
-        link = self._links.get((host, port))
-        if link is None:
-            link = self._links[host, port] = Link(self._env, host, port, client_id=self._client_id)
-        return await link.send(request, timeout_ms=timeout_ms)
-
-    def close(self) -> None:
-        """Close every link."""
-        for link in self._links.values():
-            link.close()
-        self._links.clear()
 
 
 def make_raft(
@@ -49,7 +25,7 @@ def make_raft(
     config: Config,
     env: Env,
     logs: LogManager,
-    links: LinkCache,
+    links: PeerLinks,
     on_fault: Callable[[str], None],
 ) -> RaftDriver:
     """The raft replica of this node over its formatted directories. Raises StartError.

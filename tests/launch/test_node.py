@@ -29,3 +29,18 @@ async def test_a_turn_of_the_logs_that_fails_does_not_end_the_others(monkeypatch
         while len(turns) < 4:
             await asyncio.sleep(0.01)
     await node.stop()
+
+
+async def test_a_node_that_stopped_leaves_no_connection_to_the_others() -> None:
+    plan = Plan.make(brokers=3, profile="test")
+    nodes = [
+        Node(plan, node_id, load(profile="test", brokers=3, planned=plan.properties(node_id)), lambda what: None)
+        for node_id in (1, 2, 3)
+    ]
+    await asyncio.gather(*(node.start() for node in nodes))
+    leaving = nodes[2]
+    links = [*leaving._links._links.values(), leaving._channel._link]
+    assert any(link is not None and link.connected for link in links)
+    await leaving.stop()
+    assert not any(link is not None and link.connected for link in links)
+    await asyncio.gather(*(node.stop() for node in nodes))
