@@ -15,6 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from blumfeld.cluster.raft.bootstrap import write_bootstrap_checkpoint
+from blumfeld.cluster.raft.checkpoint import file_name
+from blumfeld.cluster.raft.outline import BOOTSTRAP_SNAPSHOT
 from blumfeld.cluster.raft.voters import NO_VOTERS, Endpoint, ReplicaKey, Voter, VoterSet
 from blumfeld.config.listeners import parse_bootstrap, parse_listeners, parse_voters, split_address
 from blumfeld.env.disk import make_durable_directories
@@ -71,6 +73,7 @@ def format_node(
     first, own_id = config.log_dirs[0], plan.node(node_id).directory_id
     if first in fresh:
         known = first_voters(plan, node_id, config, own_id) if voters is None else voters
+        _undo_interrupted(env.disk, metadata_directory(config))
         format_quorum(env, metadata_directory(config), known)
     for path in fresh:
         _identify(env.disk, path, plan.cluster_id, node_id, own_id if path == first else env.entropy.uuid())
@@ -131,8 +134,20 @@ def _identify(disk: Disk, directory: str, cluster_id: str, node_id: int, directo
     disk.write_file_atomically(join(directory, META_PROPERTIES), encode_properties(identity))
 
 
+def _undo_interrupted(disk: Disk, directory: str) -> None:
+    """Remove first voters without an identity, which comes last: an earlier format did not come to its end. They name
+    this node by a directory id that nobody has."""
+    first = file_name(BOOTSTRAP_SNAPSHOT)
+    if _log_files(disk, directory) == [first]:
+        disk.remove(join(directory, first))
+
+
 def _is_blank(disk: Disk, directory: str) -> bool:
     """Whether no replica has been at work in that directory."""
+    return not _log_files(disk, directory)
+
+
+def _log_files(disk: Disk, directory: str) -> list[str]:
     if not disk.exists(directory):
-        return True
-    return not any(name.endswith((".log", ".checkpoint")) for name in disk.list(directory))
+        return []
+    return [name for name in disk.list(directory) if name.endswith((".log", ".checkpoint"))]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
 
+from blumfeld.cluster.raft.checkpoint import found_in
 from blumfeld.config.sources import load
 from blumfeld.env.clock import SystemClock
 from blumfeld.env.entropy import SeededEntropy
@@ -23,6 +25,7 @@ from blumfeld.launch.formatting import (
 )
 from blumfeld.launch.plan import Plan
 from blumfeld.protocol.primitives import uuid_to_text
+from blumfeld.storage.checkpoint import META_PROPERTIES, decode_properties
 
 DIRECTORY = bytes(range(16))
 QUICK_START = {
@@ -102,6 +105,25 @@ def test_what_is_formatted_survives_a_power_cut_with_its_directories(seed: int) 
     for node in "1", "2":
         assert disk.exists(f"/new/data/{node}/meta.properties")
         assert disk.exists(f"/new/data/{node}/__cluster_metadata-0/{0:020}-{0:010}.checkpoint")
+
+
+def test_a_format_that_was_interrupted_is_done_again() -> None:
+    disk = FaultyDisk(1)
+    env = Env(SystemClock(), SeededEntropy(1), disk, RealNetwork())
+    config = load(settings=[f"{name}={value}" for name, value in {**QUICK_START, "log.dirs": "/data"}.items()])
+
+    def format_it() -> None:
+        plan = Plan.configured(config, None, "durable")  # with ids of its own each time
+        format_node(plan, 1, config, env, voters=None, ignore_formatted=False)
+
+    disk.inject(errno.ENOSPC, "open", META_PROPERTIES)
+    with pytest.raises(OSError, match="No space left"):
+        format_it()
+    format_it()
+    identity = decode_properties(disk.read_file(f"/data/{META_PROPERTIES}"))
+    (found,) = found_in(disk, metadata_directory(config)).values()
+    assert found.voters is not None
+    assert [uuid_to_text(voter.key.directory_id) for voter in found.voters] == [identity["directory.id"]]
 
 
 def test_initial_controllers_are_written_as_for_apache_kafkas_tool() -> None:
