@@ -99,7 +99,6 @@ class CoordinatorRuntime(Generic[M]):
         self._to_load[index] = shard
         if self._loader is None:
             self._loader = asyncio.get_running_loop().create_task(self._load_all())
-            self._loader.add_done_callback(_surface)
 
     def resigned(self, index: int) -> None:
         """This broker leads the partition no more: refuse those who wait, forget the state."""
@@ -213,10 +212,12 @@ class CoordinatorRuntime(Generic[M]):
                 index, shard = next(iter(self._to_load.items()))
                 try:
                     await self._load(shard)
-                except (ProtocolError, OSError) as error:
+                except Exception as error:  # noqa: BLE001  of a defect of ours, too: the others are loaded all the same
                     if self._shards.get(index) is shard:
-                        _log.error("%s-%d cannot be loaded and is not served: %s", self._topic, index, error)
-                    shard.state = State.FAILED
+                        is_defect = not isinstance(error, ProtocolError | OSError)
+                        text = "%s-%d cannot be loaded and is not served: %s"
+                        _log.error(text, self._topic, index, error, exc_info=is_defect)
+                    shard.fail()
                 if self._to_load.get(index) is shard:
                     del self._to_load[index]
         finally:
@@ -269,14 +270,16 @@ class CoordinatorRuntime(Generic[M]):
     def expire(self) -> None:
         """Let happen what is due by the clock: the timer calls this, and tests that move a clock by hand."""
         now = self._now()
-        for _ in range(_DEADLINES_PER_TURN):
-            entry = self._deadlines.pop(now)
-            if entry is None:
-                break
-            assert isinstance(entry, tuple)
-            shard, key = entry
-            shard.expire(key)
-        self._arm()
+        try:
+            for _ in range(_DEADLINES_PER_TURN):
+                entry = self._deadlines.pop(now)
+                if entry is None:
+                    break
+                assert isinstance(entry, tuple)
+                shard, key = entry
+                shard.expire(key)
+        finally:
+            self._arm()
 
     def clock_moved(self) -> None:
         """The clock was set forward: look again at what is due."""
@@ -316,12 +319,3 @@ class CoordinatorRuntime(Generic[M]):
 
     def _now(self) -> int:
         return int(self._clock.monotonic() * 1000)
-
-
-def _surface(task: asyncio.Task[None]) -> None:
-    """A loader that ends by an exception has found a broken invariant of ours."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": "loading a coordinator's log failed", "exception": error, "task": task}
-        )

@@ -177,6 +177,11 @@ class Shard(Generic[M]):
         self.log.watch(self.release)
         self.carry_out(self.machine.on_loaded(self._clock.time_ms()))
 
+    def fail(self) -> None:
+        """What is in the log could not be replayed: take no requests."""
+        self.state = State.FAILED
+        self._timers.cancel_all()
+
     def request(
         self, decide: Callable[[M, RequestTicket[R], int], Decision], refuse: Callable[[ErrorCode], R]
     ) -> R | asyncio.Future[R]:

@@ -378,6 +378,34 @@ async def test_a_log_that_cannot_be_read_is_not_served_and_others_are(
     setup.runtime.resigned(0)
 
 
+async def test_a_defect_that_one_log_brings_to_light_does_not_keep_others_from_being_loaded(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = FakeLog()
+    log.append(build_batch([Record(0, 0, b"\xff", b"")]), 0)
+    setup.lead(log, 0)
+    setup.lead(filled(3), 1)
+    await until(lambda: not setup.runtime.is_loading)
+    assert [setup.refusal(i) for i in range(2)] == [ErrorCode.NOT_COORDINATOR, ErrorCode.NONE]
+    assert "UnicodeDecodeError" in caplog.text
+
+
+async def test_a_defect_at_the_end_of_loading_leaves_no_deadlines(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(machine: Words, _: int) -> Decision:
+        machine.timers.schedule(("write",), 1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Words, "on_loaded", fail)
+    log = filled(3)
+    setup.lead(log)
+    await until(lambda: not setup.runtime.is_loading)
+    setup.advance(1)
+    assert len(log.batches) == 1
+    assert setup.refusal() is ErrorCode.NOT_COORDINATOR
+
+
 async def test_a_log_that_could_not_be_read_is_tried_again_in_the_next_epoch(setup: Setup) -> None:
     log = filled(3)
     log.read_error = OSError("too many open files")
@@ -496,6 +524,26 @@ async def test_a_clock_that_is_moved_is_noticed(setup: Setup) -> None:
     setup.clock.advance(ms=45_000)
     setup.runtime.clock_moved()
     await until(lambda: setup.machine().expired == [("session",)])
+
+
+async def test_a_deadline_that_fails_does_not_hold_up_the_others(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.lead()
+    machine = setup.machine()
+    machine.timers.schedule(("broken",), 1)
+    machine.timers.schedule(("sound",), 2)
+    expire = machine.expire
+
+    def fail_once(key: tuple[str, ...], now_ms: int) -> Decision:
+        if key == ("broken",):
+            raise ZeroDivisionError
+        return expire(key, now_ms)
+
+    monkeypatch.setattr(machine, "expire", fail_once)
+    failures: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+    setup.clock.advance(ms=2)
+    await until(lambda: machine.expired == [("sound",)])
+    assert [type(failure) for failure in failures] == [ZeroDivisionError]
 
 
 async def test_thousands_that_are_due_do_not_hold_up_the_loop(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
