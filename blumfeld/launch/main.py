@@ -78,11 +78,19 @@ def resolve(
             node_id = plan.nodes[0].id
         else:
             config = _load(plan.profile, config_file, (*plan.settings, *settings), plan, node_id)
+            _check_node_id(config, node_id)
         check_roles(config, node_id)
         check_protocols(config)
     except ConfigError as error:
         raise StartError(str(error)) from error
     return plan, node_id, config
+
+
+def _check_node_id(config: Config, planned: int) -> None:
+    """A plan numbers its nodes itself: another id in the properties would be shown, and not be the node's."""
+    if config.node_id != planned:
+        allowed = f"left out where --brokers, --port or --data make the plan of nodes: this is node {planned} of it"
+        raise ConfigError("node.id", config.text("node.id"), config.origin("node.id"), allowed)
 
 
 def _load(

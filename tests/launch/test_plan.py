@@ -16,6 +16,7 @@ from blumfeld.launch import ports
 from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
 from blumfeld.launch.ports import FIRST_PORT, LAST_PORT, MAX_CLAIMS, free_port
 from blumfeld.launch.ready import Ready, ReadyBroker
+from tests.launch.brokers import refused
 
 
 def test_brokers_follow_the_first_port() -> None:
@@ -152,3 +153,9 @@ def test_a_ready_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert Ready.read(path) == ready
     assert ready.bootstrap_servers == "127.0.0.1:9092,[::1]:9093"
     assert [p.name for p in tmp_path.iterdir()] == ["ready.json"]
+
+
+def test_another_node_id_than_the_planned_one_is_refused() -> None:
+    said = refused("--set", "node.id=7")
+    assert "node.id: '7' (--set) is not allowed" in said
+    assert "this is node 1" in said
