@@ -269,6 +269,7 @@ class ClassicGroup:
     def _count_protocols(self, protocols: Sequence[MemberProtocol], change: int) -> None:
         _count(self._support, protocols, change)
         self.metadata_bytes += change * largest(protocols)
+        self._topics_are_read = False
 
     # --- topics ----------------------------------------------------------------------------------------------------
 

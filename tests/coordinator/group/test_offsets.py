@@ -7,7 +7,7 @@ import pytest
 from blumfeld.coordinator.group import records
 from blumfeld.coordinator.group.records import CommittedOffset
 from blumfeld.protocol.errors import ErrorCode
-from tests.coordinator.group.world import RANGE, SESSION_MS, START_MS, World
+from tests.coordinator.group.world import RANGE, SESSION_MS, START_MS, World, subscription
 
 T0 = ("orders", 0)
 T1 = ("orders", 1)
@@ -168,6 +168,17 @@ def test_offsets_of_topics_that_nobody_reads_can_be_deleted() -> None:
     ]
     assert world.offsets() == {T0: 1}
     assert world.restarted().offsets() == {T0: 1}
+
+
+@pytest.mark.parametrize("was_asked_before", [False, True])
+def test_during_a_rebalance_what_members_ask_for_now_counts(was_asked_before: bool) -> None:
+    world = World()
+    ada, _ = world.stable("g", "ada", "bob")
+    if was_asked_before:
+        assert deleted(world, {"users": [0]}) == [ErrorCode.NONE]
+    ada.join_arguments["protocols"] = (("range", subscription("users")),)
+    ada.join().assert_parked()
+    assert deleted(world, {"orders": [0], "users": [0]}) == [ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC] * 2
 
 
 def test_offsets_of_a_group_without_members_can_be_deleted() -> None:
