@@ -123,6 +123,7 @@ def _run_one(
 
 
 def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool) -> None:
+    import contextlib
     import shutil
     import tempfile
 
@@ -152,9 +153,11 @@ def _run_all(plan: Plan, data: str | None, ready_file: str | None, restart: bool
             if ready_file is not None:
                 ready.write(ready_file)
             where = "memory (gone on exit)" if data is None else data
-            click.echo(
-                f"blumfeld  {len(ready.brokers)} brokers ready\n  bootstrap  {ready.bootstrap_servers}\n  data  {where}"
-            )
+            with contextlib.suppress(OSError):  # whoever read it has gone: that ends nobody
+                click.echo(
+                    f"blumfeld  {len(ready.brokers)} brokers ready\n"
+                    f"  bootstrap  {ready.bootstrap_servers}\n  data  {where}"
+                )
             supervisor.watch()
         finally:
             code = supervisor.stop()

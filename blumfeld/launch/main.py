@@ -187,11 +187,12 @@ def _greet(here: ReadyBroker, is_broker: bool, config: Config, elapsed_s: float)
     where = ", ".join(config.log_dirs) if config.is_given("log.dirs") else "memory (gone on exit)"
     topics = "auto-created" if config.bool("auto.create.topics.enable") else "created by hand"
     address = f"bootstrap  {here.address}" if is_broker else f"controller  {here.address}"
-    sys.stdout.write(
-        f"blumfeld {blumfeld.__version__}  node {here.id}  ready in {elapsed_s:.2f} s\n"
-        f"  {address}      data  {where}" + (f"      topics  {topics}\n" if is_broker else "\n")
-    )
-    sys.stdout.flush()
+    first = f"blumfeld {blumfeld.__version__}  node {here.id}  ready in {elapsed_s:.2f} s"
+    second = f"  {address}      data  {where}" + (f"      topics  {topics}" if is_broker else "")
+    try:
+        print(f"{first}\n{second}", flush=True)  # noqa: T201  also where there is no output at all
+    except OSError:  # whoever read it has gone, which ends no broker; nor is what is left to be written at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _listen_for_the_end(stopping: asyncio.Event, stop_with_stdin: bool) -> None:

@@ -67,6 +67,7 @@ class BrokerProcess:
     def start(self) -> None:
         """Start the child; its output goes to the log file."""
         assert not self.is_running
+        self.wait(0.0)  # gives back what one before it left
         Ready.withdraw(self._ready_file)
         with open(self.log_file, "ab") as log:
             self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blumfeld.launch.process import POLL_S, BrokerProcess, StartFailed
@@ -53,11 +54,7 @@ class Supervisor:
         self._dead: set[int] = set()
 
     def _printer(self, node_id: int) -> Callable[[str], None]:
-        def write(line: str) -> None:
-            sys.stderr.write(f"node {node_id} | {line}\n")
-            sys.stderr.flush()
-
-        return write
+        return lambda line: _say(node_id, line)
 
     def start(self, on_ready: Callable[[], object] = lambda: None) -> Ready | None:
         """Start all, wait until all serve. None where it was told to stop before; raises StartFailed, also where one
@@ -101,7 +98,7 @@ class Supervisor:
             for node_id, child in self._children.items():
                 if child.is_running or node_id in self._dead:
                     continue
-                sys.stderr.write(f"node {node_id} | ended with {child.exit_code}\n")
+                _say(node_id, f"ended with {child.exit_code}")
                 if self._restart and not self._stopping.wait(RESTART_PAUSE_S):
                     child.start()
                 else:
@@ -113,6 +110,12 @@ class Supervisor:
         """Stop all cleanly; 0, or the first exit code that is not: of those that run, or of all where none does."""
         for child in self._children.values():
             child.signal(signal.SIGTERM)
-        watched = [child for node_id, child in self._children.items() if node_id not in self._dead]
-        codes = [child.wait(STOP_TIMEOUT_S) for child in watched or self._children.values()]
-        return next((code for code in codes if code), 0)
+        codes = {node_id: child.wait(STOP_TIMEOUT_S) for node_id, child in self._children.items()}
+        watched = [code for node_id, code in codes.items() if node_id not in self._dead]
+        return next((code for code in watched or codes.values() if code), 0)
+
+
+def _say(node_id: int, line: str) -> None:
+    with suppress(OSError):  # whoever read it has gone: that ends nobody
+        sys.stderr.write(f"node {node_id} | {line}\n")
+        sys.stderr.flush()

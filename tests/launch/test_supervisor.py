@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -102,6 +103,17 @@ sys.exit(70)
 """
 
 
+TALKS = f"""
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+open(sys.argv[-2] + ".part", "w").write({json.dumps(READY)!r})
+__import__("os").replace(sys.argv[-2] + ".part", sys.argv[-2])
+for number in range(1000):
+    print("line", number, flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -134,6 +146,24 @@ def test_one_that_ends_before_it_is_ready_ends_the_start_whoever_else_is_waited_
     with pytest.raises(StartFailed, match=r"--node 2 ended with 3:\nno reason"):
         all_of_them.start()
     assert_none_runs(all_of_them)
+
+
+class Unread(io.StringIO):
+    """Output whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.usefixtures("signals")
+def test_output_that_nobody_reads_ends_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_of_them = supervisor(tmp_path, monkeypatch, READY_AND_ENDS, TALKS)
+    monkeypatch.setattr(sys, "stderr", Unread())
+    assert all_of_them.start() is not None
+    wait_until(lambda: "line 999" in (tmp_path / "2.log").read_text(), "all lines are in the log", READY_S)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    all_of_them.watch()  # the first one ends meanwhile
+    assert all_of_them.stop() == 0
 
 
 @pytest.mark.usefixtures("signals")
