@@ -2,7 +2,8 @@
 
 Owns name and contents: a control batch with the header (and, with kraft.version 1, KRaftVersion and Voters), batches of
 records with offsets from 0 on, all in the snapshot's epoch, and a control batch with the footer. A file is written as
-`….checkpoint.part`, synced, and renamed: one without the suffix is complete.
+`….checkpoint.part`, synced, and renamed: one without the suffix is complete. One that was fetched from the leader is
+`….checkpoint.fetched` in between: complete, and the log, which ends below it, is to begin anew there.
 
 Must never know what the records mean.
 """
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".checkpoint"
 PARTIAL = ".part"
+FETCHED = ".fetched"
 _NAME = re.compile(r"(\d{20})-(\d{10})\.checkpoint(\.part|\.deleted)?")
 _RECORDS_IN_BATCH = 1024
 _BYTES_IN_BATCH = 1 << 20
@@ -188,3 +190,9 @@ def found_in(disk: Disk, directory: str) -> dict[OffsetAndEpoch, FoundSnapshot]:
     for id_ in {OffsetAndEpoch(0, 0), max(found, default=OffsetAndEpoch(0, 0))} & found.keys():
         found[id_] = Checkpoint(disk, paths.join(directory, file_name(id_)), id_).found
     return found
+
+
+def fetched_in(disk: Disk, directory: str) -> OffsetAndEpoch | None:
+    """The snapshot at which the log is to begin anew: the replica stopped before it did."""
+    fetched = [parse_name(n.removesuffix(FETCHED)) for n in disk.list(directory) if n.endswith(FETCHED)]
+    return max((parsed[0] for parsed in fetched if parsed is not None), default=None)

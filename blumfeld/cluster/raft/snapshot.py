@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from blumfeld.cluster.raft import replication
 from blumfeld.cluster.raft.events import (
+    AbandonSnapshot,
     AdvanceLogStart,
     Clean,
     InstallSnapshot,
@@ -134,6 +135,7 @@ def on_snapshot_installed(core: RaftCore, event: SnapshotInstalled) -> None:
     core.installing = None
     log = core.log
     if event.id.epoch < log.last_epoch or (event.id.epoch == log.last_epoch and event.id.offset <= log.end_offset):
+        core.emit(AbandonSnapshot(event.id))
         return
     log.reset(event.id, event.voters, event.kraft_version)
     core.emit(ResetLog(event.id))

@@ -19,8 +19,11 @@ from blumfeld.env import paths
 from blumfeld.env.disk import make_durable_directories
 from blumfeld.protocol.batch import CorruptBatch
 from blumfeld.protocol.errors import ErrorCode
+from blumfeld.storage.epochs import FILE_NAME as EPOCHS
 from blumfeld.storage.log import Log
 from blumfeld.storage.log_config import LogConfig
+from blumfeld.storage.segment import SUFFIXES
+from blumfeld.storage.snapshots import SUFFIX as PRODUCER_SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +56,9 @@ class RaftStorage:
         """Recover. Waits for the device. Raises OSError, CorruptBatch, and what quorum_state and recovery raise."""
         disk, directory = self._disk, self.directory
         make_durable_directories(disk, directory)
+        fetched = checkpoint.fetched_in(disk, directory)
+        if fetched is not None:
+            self._drop_log()
         snapshots = checkpoint.found_in(disk, directory)
         latest = max(snapshots, default=BOOTSTRAP_SNAPSHOT)
         options = self._options
@@ -65,7 +71,20 @@ class RaftStorage:
             file_delete_delay_ms=0,
         )
         # Below the newest snapshot the log was flushed before the snapshot was; nothing there needs checking.
-        log = self.log = Log.open(directory, config, disk, self._clock, recovery_point=latest.offset, topic_id=TOPIC_ID)
+        log = self.log = Log.open(
+            directory,
+            config,
+            disk,
+            self._clock,
+            recovery_point=latest.offset,
+            log_start_offset=0 if fetched is None else fetched.offset,
+            topic_id=TOPIC_ID,
+        )
+        if fetched is not None:
+            log.flush()
+            self._complete_reset(fetched)
+            snapshots = checkpoint.found_in(disk, directory)
+            latest = fetched
         recovered = recover(
             start_offset=log.log_start_offset,
             end_offset=log.log_end_offset,
@@ -136,9 +155,27 @@ class RaftStorage:
         self.log.truncate_to(offset)
 
     def reset(self, id_: OffsetAndEpoch) -> None:
-        """Empty the log, to start at a snapshot that is there; older snapshots go."""
+        """Empty the log, to start at a snapshot that `install_snapshot` has checked; older snapshots go.
+
+        Wherever this stops, the next start does the rest: a log that ends below a snapshot would else be a damaged one.
+        """
+        self._disk.rename(self._path(id_) + checkpoint.PARTIAL, self._path(id_) + checkpoint.FETCHED)
+        self._disk.sync_directory(self.directory)
         self.log.truncate_and_start_at(id_.offset)
+        self._complete_reset(id_)
+
+    def _complete_reset(self, id_: OffsetAndEpoch) -> None:
+        """The log begins at a fetched snapshot now."""
         self.remove_snapshots([other for other in self._snapshot_ids() if other < id_])
+        self._disk.rename(self._path(id_) + checkpoint.FETCHED, self._path(id_))
+        self._disk.sync_directory(self.directory)
+
+    def _drop_log(self) -> None:
+        """Remove all of the log, of which a fetched snapshot has the rest: some of it may be gone already."""
+        for name in self._disk.list(self.directory):
+            if name.endswith((*SUFFIXES, PRODUCER_SNAPSHOT)) or name == EPOCHS:
+                self._disk.remove(paths.join(self.directory, name))
+        self._disk.sync_directory(self.directory)
 
     def advance_start(self, effect: AdvanceLogStart) -> None:
         self._advance(effect.offset)
@@ -213,17 +250,16 @@ class RaftStorage:
             file.close()
 
     def install_snapshot(self, id_: OffsetAndEpoch) -> checkpoint.Checkpoint:
-        """Check a downloaded snapshot and give it its name. Waits for the device. Raises CorruptBatch."""
+        """Check a downloaded snapshot and make it durable; then `reset`. Waits for the device. Raises CorruptBatch."""
         partial = self._path(id_) + checkpoint.PARTIAL
-        checkpoint.Checkpoint(self._disk, partial, id_).verify()
+        snapshot = checkpoint.Checkpoint(self._disk, partial, id_)
+        snapshot.verify()
         file = self._disk.open(partial)
         try:
             file.sync()
         finally:
             file.close()
-        self._disk.rename(partial, self._path(id_))
-        self._disk.sync_directory(self.directory)
-        return self.open_snapshot(id_)
+        return snapshot
 
     def abandon_snapshot(self, id_: OffsetAndEpoch) -> None:
         partial = self._path(id_) + checkpoint.PARTIAL
