@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnsupportedVersionError
+from confluent_kafka import KafkaError as RefusedByBroker
+from confluent_kafka import KafkaException, Producer
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
@@ -137,6 +139,14 @@ def test_transactions_are_refused_at_once_and_for_good(durable_broker: Cluster) 
             await producer.stop()
 
     asyncio.run(start_aiokafka())
+
+
+def test_librdkafka_asks_for_transactions_until_its_time_is_up_and_says_why(durable_broker: Cluster) -> None:
+    servers = durable_broker.bootstrap_servers
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": "refused", "log_level": 0})
+    with pytest.raises(KafkaException) as refused:
+        producer.init_transactions(3)
+    assert refused.value.args[0].code() == RefusedByBroker.UNSUPPORTED_VERSION
 
 
 def _producers(cluster: Cluster, topic: str) -> list[Any]:

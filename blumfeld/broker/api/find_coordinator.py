@@ -3,8 +3,9 @@
 Where `__consumer_offsets` does not exist yet it is created, and the answer waits for that a little. Differs from
 Apache Kafka, which answers COORDINATOR_NOT_AVAILABLE at once and lets the client try again; so do we when the time
 is up. There are no transactions yet: where no broker of another kind has made `__transaction_state`, a transactional id
-is sent to this broker, whose InitProducerId refuses it. Clients take that for final and say so, while nearly any error
-here has some of them ask for ever. Share groups are not served: INVALID_REQUEST, as from a Kafka broker without them.
+is sent to this broker, whose InitProducerId refuses it. Most clients take that for final and all say so, while nearly
+any error here has some of them ask for ever. Share groups are not served: INVALID_REQUEST, as from a Kafka broker
+without them.
 """
 
 from __future__ import annotations

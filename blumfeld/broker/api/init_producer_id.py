@@ -4,7 +4,9 @@ Ids come from blocks that the controller allocates (KIP-730), so they are unique
 producer always gets a fresh id with epoch 0, whatever it had before.
 
 Difference to Apache Kafka: there are no transactions yet. A transactional id is answered UNSUPPORTED_VERSION, which
-clients take for final; a retriable code would have them hang in `init_transactions()`. FindCoordinator sends them here.
+Java clients, kafka-python and aiokafka take for final; a retriable code would have them hang in `init_transactions()`.
+librdkafka logs it and asks again until its time is up, then raises it: only refusals that name another reason
+(authorization, the timeout) are final there. FindCoordinator sends them here.
 """
 
 from __future__ import annotations
