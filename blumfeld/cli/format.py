@@ -12,9 +12,10 @@ from blumfeld.cli import sources
 
 
 def _cluster_id(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Any text that stays itself in meta.properties: Apache Kafka's own are UUIDs, but it takes others as well."""
-    if value is not None and (not value.isascii() or not value.isprintable() or set(value) & {" ", "\\"}):
-        raise click.BadParameter("not of ASCII letters, digits and signs, without blanks and backslashes")
+    from blumfeld.launch.plan import CLUSTER_IDS, is_cluster_id
+
+    if value is not None and not is_cluster_id(value):
+        raise click.BadParameter(f"not {CLUSTER_IDS}")
     return value
 
 

@@ -88,9 +88,10 @@ def resolve(
 
 def _check_node_id(config: Config, planned: int) -> None:
     """A plan numbers its nodes itself: another id in the properties would be shown, and not be the node's."""
-    if config.node_id != planned:
-        allowed = f"left out where --brokers, --port or --data make the plan of nodes: this is node {planned} of it"
-        raise ConfigError("node.id", config.text("node.id"), config.origin("node.id"), allowed)
+    allowed = f"left out where --brokers, --port or --data make the plan of nodes: this is node {planned} of it"
+    for name in ("node.id", "broker.id"):
+        if config.is_given(name) and config.int(name) != planned:
+            raise ConfigError(name, config.text(name), config.origin(name), allowed)
 
 
 def _load(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from blumfeld.config.listeners import parse_listeners
+from blumfeld.config.values import ConfigError
 from blumfeld.env.disk import DiskBusy, RealDisk, make_durable_directories
 from blumfeld.env.entropy import SystemEntropy
 from blumfeld.launch.ports import free_port
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 PLAN_FILE = "cluster.json"
 LOOPBACK = "127.0.0.1"
+
+
+CLUSTER_IDS = "ASCII letters, digits and signs, without blanks and backslashes"
+
+
+def is_cluster_id(text: str) -> bool:
+    """Whether it stays itself in meta.properties: Apache Kafka's own are UUIDs, but it takes others as well."""
+    return text.isascii() and text.isprintable() and not set(text) & {" ", "\\"}
 
 
 class PlanError(ValueError):
@@ -123,8 +132,10 @@ class Plan:
     def configured(cls, config: Config, cluster_id: str | None, profile: str) -> Plan:
         """The plan of one node that properties describe whole: id, listeners, directories, quorum.
 
-        Raises ConfigError where listeners contradict each other.
+        Raises ConfigError where listeners contradict each other, or the cluster's id is none.
         """
+        if cluster_id is not None and not is_cluster_id(cluster_id):
+            raise ConfigError("the cluster's id", cluster_id, "CLUSTER_ID", CLUSTER_IDS)
         entropy = SystemEntropy()
         listeners = parse_listeners(config)
         client = listeners.broker[0] if listeners.broker else None

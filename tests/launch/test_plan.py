@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from blumfeld.config.sources import load
+from blumfeld.config.values import ConfigError
 from blumfeld.env.disk import RealDisk
 from blumfeld.launch import ports
 from blumfeld.launch.plan import PLAN_FILE, Plan, PlanError
@@ -155,7 +156,13 @@ def test_a_ready_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["ready.json"]
 
 
-def test_another_node_id_than_the_planned_one_is_refused() -> None:
-    said = refused("--set", "node.id=7")
-    assert "node.id: '7' (--set) is not allowed" in said
+@pytest.mark.parametrize("name", ["node.id", "broker.id"])
+def test_another_node_id_than_the_planned_one_is_refused(name: str) -> None:
+    said = refused("--set", f"{name}=7")
+    assert f"{name}: '7' (--set) is not allowed" in said
     assert "this is node 1" in said
+
+
+def test_a_cluster_id_that_meta_properties_cannot_keep_is_refused() -> None:
+    with pytest.raises(ConfigError, match="CLUSTER_ID"):
+        Plan.configured(load(profile="none"), "back\\slash", "none")
